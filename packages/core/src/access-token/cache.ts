@@ -1,0 +1,50 @@
+import { LRUCache } from 'lru-cache';
+import { sha256 } from '#crypto';
+import { isRejection, type Rejection } from '../rejection.ts';
+import type { EpochSeconds } from '../request.ts';
+import type { AuthenticatedToken, AuthenticateToken } from './authenticated-token.ts';
+
+export interface CacheLimits {
+  /** Tokens that are kept at most. */
+  readonly entries: number;
+  /** Bytes that they may take, estimated from the lengths of the tokens. */
+  readonly bytes: number;
+  /** Seconds that one is kept at most. It is never kept beyond its `exp`. */
+  readonly maxAge: number;
+}
+
+interface Entry {
+  readonly token: AuthenticatedToken;
+  readonly until: EpochSeconds;
+}
+
+/** What an entry takes beside its claims: key, entry, list and map slots. Measured at 10,000 tokens, rounded up. */
+const ENTRY_BYTES = 700;
+
+/**
+ * Remembers tokens that passed, by the SHA-256 of the whole token; the token itself is not kept. Refusals are not remembered.
+ * What depends on the request or the moment is checked each time by those who use the judgement: binding, `exp`, and that the
+ * key which signed it is still trusted.
+ */
+export function cached(authenticate: AuthenticateToken, limits: CacheLimits): AuthenticateToken {
+  const entries = new LRUCache<string, Entry>({ max: limits.entries, maxSize: limits.bytes });
+  const remember = async (key: string, token: string, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
+    const judged = await authenticate(token, now);
+    if (isRejection(judged)) return judged;
+    entries.set(key, { token: judged, until: Math.min(judged.until, now + limits.maxAge) }, { size: ENTRY_BYTES + token.length });
+    return judged;
+  };
+  const lookUp = (token: string, now: EpochSeconds): AuthenticatedToken | Promise<AuthenticatedToken | Rejection> => {
+    const key = sha256(token);
+    const entry = entries.get(key);
+    if (entry === undefined) return remember(key, token, now);
+    if (now < entry.until && entry.token.keyTrusted()) return entry.token;
+    entries.delete(key);
+    return remember(key, token, now);
+  };
+  return Object.assign(lookUp, {
+    ready: () => authenticate.ready(),
+    close: () => authenticate.close(),
+    revokeKey: (thumbprint: string) => authenticate.revokeKey(thumbprint),
+  });
+}

@@ -1,0 +1,89 @@
+import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
+import type { ProtectedResourceRequest } from '../request.ts';
+
+/** What the request carried, nothing of it judged. */
+export interface PresentedToken {
+  readonly scheme: Scheme;
+  readonly value: string;
+}
+
+export interface ExtractOptions {
+  /** The schemes that the resource offers. Another one counts as no credentials (RFC 6750 §3.1). */
+  readonly schemes: readonly Scheme[];
+  /** What an `access_token` in the query means when it stands beside the field. Alone, it is never read. */
+  readonly queryToken: 'refuse' | 'ignore';
+}
+
+/** Longest access token that is read, in characters. Node's own limit for all fields together is 16 KiB. */
+const LONGEST_TOKEN = 16_384;
+
+const SCHEMES: readonly Scheme[] = ['Bearer', 'DPoP'];
+const TOKEN68 = /^[A-Za-z0-9\-._~+/]+=*$/;
+const SCHEME_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+/;
+/** Credentials of ours behind a comma: several lines that something on the way has joined. */
+const JOINED = /,[ \t]*(bearer|dpop)(?=[ \t]|$)/gi;
+
+/**
+ * Reads the access token from the `Authorization` field, the only place that is looked at (RFC 6750 §2.1, RFC 9449 §7.1):
+ * exactly one line, a scheme in any case, one or more spaces, one token68.
+ */
+export function extractAccessToken(request: ProtectedResourceRequest, options: ExtractOptions): PresentedToken | Rejection {
+  const lines = request.fieldLines('authorization');
+  const [line] = lines;
+  if (line === undefined || (lines.length === 1 && line === '')) return reject('request.no_credentials');
+  if (lines.length > 1) return reject('request.several_authorizations', { schemes: schemesIn(lines) });
+
+  const presented = readCredentials(line);
+  if (isRejection(presented)) return presented;
+  if (!options.schemes.includes(presented.scheme)) return reject('request.unsupported_scheme', { received: presented.scheme });
+  if (options.queryToken === 'refuse' && hasQueryToken(request.target)) {
+    return reject('request.token_in_query', { schemes: [presented.scheme] });
+  }
+  return presented;
+}
+
+function readCredentials(line: string): PresentedToken | Rejection {
+  const name = SCHEME_NAME.exec(line)?.[0] ?? '';
+  const scheme = schemeNamed(name);
+  const joined = joinedSchemes(line);
+  if (scheme === undefined) {
+    return joined.length === 0 ? reject('request.unsupported_scheme') : reject('request.several_authorizations', { schemes: joined });
+  }
+  let start = name.length;
+  while (line.charCodeAt(start) === 0x20) start += 1;
+  const value = line.slice(start);
+  if (start > name.length && TOKEN68.test(value)) {
+    return value.length <= LONGEST_TOKEN
+      ? { scheme, value }
+      : reject('request.token_too_long', {
+          schemes: [scheme],
+          expected: `at most ${LONGEST_TOKEN} characters`,
+          received: `${value.length}`,
+        });
+  }
+  return joined.length === 0
+    ? reject('request.malformed_authorization', { schemes: [scheme] })
+    : reject('request.several_authorizations', { schemes: unique([scheme, ...joined]) });
+}
+
+function schemeNamed(name: string): Scheme | undefined {
+  const lower = name.toLowerCase();
+  return SCHEMES.find((scheme) => scheme.toLowerCase() === lower);
+}
+
+function joinedSchemes(line: string): Scheme[] {
+  return unique([...line.matchAll(JOINED)].map(([, name]) => schemeNamed(name ?? '')));
+}
+
+function schemesIn(lines: readonly string[]): Scheme[] {
+  return unique(lines.flatMap((line) => [schemeNamed(SCHEME_NAME.exec(line)?.[0] ?? ''), ...joinedSchemes(line)]));
+}
+
+function unique(schemes: readonly (Scheme | undefined)[]): Scheme[] {
+  return SCHEMES.filter((scheme) => schemes.includes(scheme));
+}
+
+function hasQueryToken(target: string): boolean {
+  const query = target.indexOf('?');
+  return query !== -1 && new URLSearchParams(target.slice(query)).has('access_token');
+}

@@ -1,0 +1,107 @@
+import { subscribe } from 'node:diagnostics_channel';
+import type { TLSSocket } from 'node:tls';
+import type { Connection, Peer } from '../request.ts';
+import { type Certificate, type CertificateSource, certificateOf } from './thumbprint.ts';
+
+// Until TLS 1.2 a client can renegotiate. While it does, Node already reports the certificate of the new handshake although
+// the client has not proved that it holds its key: the certificate of somebody else would do. So the certificate is read when
+// the first request of a connection begins, before any handler can wait, and renegotiation is refused from then on.
+const certificates = new WeakMap<object, Uint8Array | undefined>();
+let watching = false;
+
+function watchRequests(): void {
+  if (watching) return;
+  watching = true;
+  subscribe('http.server.request.start', (message) => {
+    const { socket } = message as { readonly socket: object };
+    if (isTls(socket)) capture(socket, socket);
+  });
+}
+
+function isTls(socket: object): socket is TLSSocket {
+  return 'encrypted' in socket && socket.encrypted === true;
+}
+
+function capture(key: object, socket: TLSSocket): Uint8Array | undefined {
+  if (certificates.has(key)) return certificates.get(key);
+  let der: Uint8Array | undefined;
+  try {
+    socket.disableRenegotiation();
+    // Node answers {}, null or undefined where there is no certificate, and HTTP/2 throws after the session has gone.
+    der = socket.getPeerCertificate()?.raw;
+  } catch {
+    der = undefined;
+  }
+  certificates.set(key, der);
+  return der;
+}
+
+/** What {@link tlsConnection} needs to know of a request of `node:http`, `node:https` or the compatibility layer of `node:http2`. */
+export interface NodeMessage {
+  readonly socket: object;
+  readonly stream?: { readonly session?: object | undefined } | undefined;
+}
+
+const connections = new WeakMap<object, Connection>();
+
+/** The connection of a request: the same object for every request on it. */
+export function tlsConnection(message: NodeMessage): Connection {
+  const session = message.stream?.session;
+  const key = session ?? message.socket;
+  let connection = connections.get(key);
+  if (connection === undefined) {
+    connection = new NodeConnection(key, message.socket, session !== undefined);
+    connections.set(key, connection);
+  }
+  return connection;
+}
+
+class NodeConnection implements Connection {
+  readonly peer: Peer;
+  readonly #key: object;
+
+  constructor(key: object, socket: object, http2: boolean) {
+    this.#key = key;
+    this.peer = peerOf(socket);
+    // Where the beginning of the request went unseen (a server that is not node:http's), the certificate can be read late only
+    // where no renegotiation can be under way: TLS 1.3 has none, and node:http2 forbids it.
+    if (isTls(socket) && (http2 || socket.getProtocol() === 'TLSv1.3')) capture(key, socket);
+  }
+
+  peerCertificate(): Uint8Array | undefined {
+    return certificates.get(this.#key);
+  }
+}
+
+function peerOf(socket: object): Peer {
+  const { remoteAddress, server } = socket as { remoteAddress?: string | undefined; server?: { address?: () => unknown } };
+  if (remoteAddress !== undefined) return { kind: 'ip', address: remoteAddress };
+  return typeof server?.address?.() === 'string' ? { kind: 'unix' } : { kind: 'unknown' };
+}
+
+/**
+ * The certificate source for servers where TLS ends in this process: `node:https`, `node:http2`.
+ *
+ * The server has to ask for certificates and leave the judgement to Holdfast: `requestCert: true, rejectUnauthorized: false`
+ * (RFC 8705 §6.2: binding needs possession of the key, not trust in a chain). `socket.authorized` is not read.
+ *
+ * The certificate is read once per connection, when its first request begins. From then on a client that tries to renegotiate
+ * (TLS 1.2) loses the connection; this holds for every TLS server of `node:https` in the process. Make the middleware before
+ * the server takes its first request, or the clients that were faster are refused until they reconnect.
+ *
+ * @example
+ * holdfast({ issuer, audience, certificate: fromTls() })
+ */
+export function fromTls(): CertificateSource {
+  watchRequests();
+  const remembered = new WeakMap<Connection, Certificate>();
+  return ({ connection }) => {
+    const known = remembered.get(connection);
+    if (known !== undefined) return known;
+    const der = connection.peerCertificate();
+    if (der === undefined) return undefined;
+    const certificate = certificateOf(der);
+    remembered.set(connection, certificate);
+    return certificate;
+  };
+}

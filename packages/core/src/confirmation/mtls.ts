@@ -1,0 +1,35 @@
+import { equal } from '#crypto';
+import type { Certificate } from '../certificate/thumbprint.ts';
+import { isRejection, reject, type Rejection } from '../rejection.ts';
+import type { Awaitable, EpochSeconds } from '../request.ts';
+import type { ConfirmationMethod } from './confirm-token.ts';
+
+/** What a certificate must satisfy besides being the one that the token is bound to. */
+export type CertificatePolicy = (certificate: Certificate, now: EpochSeconds) => Awaitable<Rejection | undefined>;
+
+/**
+ * Confirms `x5t#S256` (RFC 8705 §3): the SHA-256 of the certificate that the client authenticated with must be exactly the
+ * value in the token. The binding is to the certificate, not to its key, and asks for possession, not for trust in a chain.
+ */
+export function mtls(source: 'none' | 'configured', policy?: CertificatePolicy): ConfirmationMethod {
+  return {
+    member: 'x5t#S256',
+    scheme: 'Bearer',
+    async confirm(thumbprint, presentation) {
+      if (source === 'none') return reject('certificate.no_source');
+      const certificate = await presentation.certificate;
+      if (certificate === undefined) return reject('certificate.missing', { expected: beginning(thumbprint) });
+      if (isRejection(certificate)) return certificate;
+      if (!equal(certificate.thumbprint, thumbprint)) {
+        return reject('certificate.mismatch', { expected: beginning(thumbprint), received: beginning(certificate.thumbprint) });
+      }
+      const objection = await policy?.(certificate, presentation.now);
+      return objection ?? { member: 'x5t#S256', thumbprint };
+    },
+  };
+}
+
+/** Enough of a thumbprint to find the certificate by. */
+function beginning(thumbprint: string): string {
+  return `${thumbprint.slice(0, 12)}…`;
+}

@@ -1,0 +1,63 @@
+import { type Fetch, FetchFailure, fetchJson, type FetchLimits } from './fetch-json.ts';
+
+/** What Holdfast reads of an authorization server's metadata (RFC 8414 §2). It informs; no policy is weakened by it. */
+export interface AuthorizationServerMetadata {
+  readonly issuer: string;
+  readonly jwks_uri: string;
+  /** Resources that the server issues tokens for (RFC 9728 §4). */
+  readonly protected_resources?: readonly string[];
+}
+
+/**
+ * Where the metadata of an issuer can be, in the order in which it is looked for. Without a path the two well-known names of
+ * RFC 8414 and OpenID Connect; with one also the form that OpenID Connect appends (RFC 8414 §3.1 and §5).
+ */
+export function metadataUrls(issuer: string): string[] {
+  const { origin, pathname, search } = new URL(issuer);
+  const path = pathname.replace(/\/$/, '');
+  const inserted = ['oauth-authorization-server', 'openid-configuration'].map((name) => `${origin}/.well-known/${name}${path}${search}`);
+  return path === '' ? inserted : [...inserted, `${origin}${path}/.well-known/openid-configuration`];
+}
+
+/** Whether a URL may carry metadata or keys: https, or http on the loopback interface. */
+export function isSecureUrl(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}
+
+/**
+ * Finds the metadata of an issuer. A document whose `issuer` is not the one asked for, compared code point by code point, is
+ * not used, and neither is one without a secure `jwks_uri` (RFC 8414 §3.3).
+ */
+export async function discover(issuer: string, fetch: Fetch, limits: FetchLimits): Promise<AuthorizationServerMetadata> {
+  const failures: string[] = [];
+  for (const url of metadataUrls(issuer)) {
+    try {
+      return readMetadata(url, issuer, await fetchJson(url, fetch, limits));
+    } catch (error) {
+      if (!(error instanceof FetchFailure)) throw error;
+      failures.push(error.message);
+      if (!error.answered) break;
+    }
+  }
+  throw new Error(`No usable metadata of the issuer ${issuer} was found. ${failures.join('. ')}.`);
+}
+
+function readMetadata(url: string, issuer: string, document: Record<string, unknown>): AuthorizationServerMetadata {
+  const { jwks_uri: jwksUri, protected_resources: resources } = document;
+  if (document['issuer'] !== issuer) {
+    throw new FetchFailure(
+      url,
+      `its issuer is ${JSON.stringify(document['issuer'])}, which is not exactly ${JSON.stringify(issuer)}`,
+      true,
+    );
+  }
+  if (typeof jwksUri !== 'string' || !isSecureUrl(jwksUri)) throw new FetchFailure(url, 'its jwks_uri is not an https URL', true);
+  const isList = Array.isArray(resources) && resources.every((resource) => typeof resource === 'string');
+  return { issuer, jwks_uri: jwksUri, ...(isList && { protected_resources: resources }) };
+}

@@ -1,0 +1,58 @@
+import { channel } from 'node:diagnostics_channel';
+import type { Reason, Scheme } from './rejection.ts';
+import type { EpochSeconds } from './request.ts';
+
+/**
+ * One decision of a protected resource. Holds no secret: no token, proof, header, query or key, and of thumbprints only the
+ * beginning where they differ.
+ */
+export interface ResourceEvent {
+  readonly time: EpochSeconds;
+  /** `unavailable`: refused because something of ours failed, not because of the client. */
+  readonly outcome: 'granted' | 'refused' | 'unavailable';
+  readonly reason?: Reason;
+  /** What the reason means, in a sentence; with `detail`, `expected` and `received` where the case has them. */
+  readonly text?: string;
+  readonly detail?: string;
+  readonly expected?: string;
+  readonly received?: string;
+  readonly scheme?: Scheme;
+  /** Of a token that was authenticated. */
+  readonly issuer?: string;
+  readonly clientId?: string;
+  /** Members of `cnf` that were confirmed. */
+  readonly confirmations?: readonly string[];
+  /** Milliseconds. */
+  readonly timings: { readonly total: number };
+}
+
+/** The name of the `node:diagnostics_channel` on which every decision of every resource in the process is published. */
+export const DECISION_CHANNEL = 'holdfast:decision';
+
+/** Where the decisions of one resource go. */
+export interface DecisionSink {
+  /** Whether anybody listens; where nobody does, no event is made. */
+  readonly observed: () => boolean;
+  publish(event: ResourceEvent): void;
+}
+
+/** The channel, and the `onEvent` of one resource. What a listener throws cannot change or break the decision. */
+export function decisionSink(onEvent: ((event: ResourceEvent) => void) | undefined): DecisionSink {
+  const decisions = channel(DECISION_CHANNEL);
+  return {
+    observed: () => onEvent !== undefined || decisions.hasSubscribers,
+    publish(event) {
+      decisions.publish(event);
+      try {
+        onEvent?.(event);
+      } catch (error) {
+        warn(`onEvent threw ${error instanceof Error ? error.name : 'a value that is no error'}. Decisions do not depend on it.`);
+      }
+    },
+  };
+}
+
+/** Tells the people who run the process. */
+export function warn(message: string): void {
+  process.emitWarning(message, 'HoldfastWarning');
+}

@@ -1,0 +1,217 @@
+import { calculateJwkThumbprint, createLocalJWKSet, type CryptoKey, errors, type JWK, type JWSHeaderParameters } from 'jose';
+import { reject, type Rejection } from '../rejection.ts';
+import type { Awaitable, EpochSeconds } from '../request.ts';
+
+/** A key of an issuer, for as long as the issuer publishes it. */
+export interface SigningKey {
+  readonly thumbprint: string;
+  /** The key ready for this header, or `undefined` where it does not fit (kid, kty, crv, alg, use, key_ops). */
+  importFor(header: JWSHeaderParameters): Promise<CryptoKey | undefined>;
+  readonly trusted: () => boolean;
+}
+
+/** Keys that fit a header, and until when they may be used without being fetched again. */
+export interface FittingKeys {
+  readonly keys: readonly { readonly key: SigningKey; readonly imported: CryptoKey }[];
+  readonly until: EpochSeconds;
+}
+
+/** The keys of one issuer. */
+export interface KeySet {
+  keysFor(header: JWSHeaderParameters, now: EpochSeconds): Awaitable<FittingKeys | Rejection>;
+  ready(): Promise<void>;
+  close(): Promise<void>;
+  revokeKey(thumbprint: string): void;
+}
+
+const MOST_KEYS = 100;
+const BASE64URL = /^[A-Za-z0-9_-]+$/;
+
+/**
+ * The keys of a JWK set (RFC 7517 §5) that can verify signatures. Left out, never refused as a whole: symmetric and private
+ * keys, keys for encryption, RSA keys outside 2048 to 8192 bits or with an exponent over 32 bits, kinds that are not known.
+ */
+async function readKeys(jwks: readonly unknown[], isTrusted: (thumbprint: string) => boolean): Promise<Map<string, SigningKey[]>> {
+  if (jwks.length > MOST_KEYS) throw new Error(`the key set has ${jwks.length} keys, and at most ${MOST_KEYS} are read`);
+  const keys = new Map<string, SigningKey[]>();
+  for (const jwk of jwks) {
+    if (!isVerificationKey(jwk)) continue;
+    const thumbprint = await calculateJwkThumbprint(jwk).catch(() => undefined);
+    if (thumbprint === undefined) continue;
+    keys.set(thumbprint, [...(keys.get(thumbprint) ?? []), signingKey(jwk, thumbprint, isTrusted)]);
+  }
+  return keys;
+}
+
+function signingKey(jwk: JWK, thumbprint: string, isTrusted: (thumbprint: string) => boolean): SigningKey {
+  const find = createLocalJWKSet({ keys: [jwk] });
+  return {
+    thumbprint,
+    trusted: () => isTrusted(thumbprint),
+    async importFor(header) {
+      try {
+        return await find(header);
+      } catch (error) {
+        // A key that does not fit and one that cannot be imported are the same here: they verify nothing.
+        if (error instanceof Error) return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+function isVerificationKey(jwk: unknown): jwk is JWK {
+  if (typeof jwk !== 'object' || jwk === null) return false;
+  const { kty, use, key_ops: operations, d, k, n, e } = jwk as JWK;
+  if (kty !== 'RSA' && kty !== 'EC' && kty !== 'OKP') return false;
+  if (d !== undefined || k !== undefined) return false;
+  if (use !== undefined && use !== 'sig') return false;
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return false;
+  return kty !== 'RSA' || isReasonableRsa(n, e);
+}
+
+function isReasonableRsa(n: unknown, e: unknown): boolean {
+  if (typeof n !== 'string' || typeof e !== 'string' || !BASE64URL.test(n) || !BASE64URL.test(e)) return false;
+  const bits = bitLength(n);
+  const exponent = bitLength(e);
+  return bits >= 2048 && bits <= 8192 && exponent >= 2 && exponent <= 32;
+}
+
+function bitLength(base64url: string): number {
+  const bytes = Uint8Array.from(atob(base64url.replaceAll('-', '+').replaceAll('_', '/')), (character) => character.charCodeAt(0));
+  const first = bytes.findIndex((byte) => byte !== 0);
+  return first === -1 ? 0 : (bytes.length - first) * 8 - Math.clz32(bytes[first] ?? 0) + 24;
+}
+
+async function fittingKeys(keys: Iterable<SigningKey[]>, header: JWSHeaderParameters, until: EpochSeconds): Promise<FittingKeys> {
+  const fitting: { key: SigningKey; imported: CryptoKey }[] = [];
+  for (const key of [...keys].flat()) {
+    if (!key.trusted()) continue;
+    const imported = await key.importFor(header);
+    if (imported !== undefined) fitting.push({ key, imported });
+  }
+  return { keys: fitting, until };
+}
+
+/** Keys that are given, and change only by {@link KeySet.revokeKey}. */
+export function staticKeySet(jwks: Promise<readonly unknown[]>): KeySet {
+  const revoked = new Set<string>();
+  const keys = jwks.then((given) => readKeys(given, (thumbprint) => !revoked.has(thumbprint)));
+  // Told by ready() and by every request; unheard, it would end the process.
+  keys.catch(() => {});
+  return {
+    async keysFor(header) {
+      const fitting = await fittingKeys((await keys).values(), header, Number.POSITIVE_INFINITY);
+      return fitting.keys.length > 0 ? fitting : reject('token.unknown_key');
+    },
+    ready: async () => {
+      if ((await keys).size === 0) throw new Error('keys: none of the given keys can verify signatures.');
+    },
+    close: async () => {},
+    revokeKey: (thumbprint) => void revoked.add(thumbprint),
+  };
+}
+
+/** How keys are kept. All in seconds. */
+export interface KeyRefresh {
+  /** Keys are fetched again when they are this old, a little before by a timer. */
+  readonly freshFor: number;
+  /** While the server is away, keys are used up to this age; after it nothing can be judged: 503. */
+  readonly staleFor: number;
+  /** A token with an unknown key makes us look again, at most once in this time. */
+  readonly cooldown: number;
+}
+
+/** After a failed fetch the next is tried after 1 s, 2 s, 4 s … at most the cooldown. */
+const FIRST_RETRY = 1;
+
+/**
+ * Keys that are fetched and kept: one fetch in flight, a cooldown for unknown keys, fetched ahead of need by a timer (which
+ * does not keep the process alive), and used while the server is away for as long as the settings say.
+ */
+export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: () => EpochSeconds, settings: KeyRefresh): KeySet {
+  const revoked = new Set<string>();
+  let current: { readonly keys: Map<string, SigningKey[]>; readonly fetchedAt: EpochSeconds } | undefined;
+  let inFlight: Promise<void> | undefined;
+  let attemptedAt = Number.NEGATIVE_INFINITY;
+  let failures = 0;
+  let failure: unknown;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let closed = false;
+
+  const isTrusted = (thumbprint: string): boolean => !revoked.has(thumbprint) && current?.keys.has(thumbprint) === true;
+  const hardEnd = (): EpochSeconds => (current === undefined ? Number.NEGATIVE_INFINITY : current.fetchedAt + settings.staleFor);
+  const retryDelay = (): number => Math.min(FIRST_RETRY * 2 ** (failures - 1), settings.cooldown);
+  const waiting = (at: EpochSeconds): number => (failures === 0 ? 0 : Math.max(0, attemptedAt + retryDelay() - at));
+
+  function refresh(): Promise<void> {
+    inFlight ??= attempt().finally(() => {
+      inFlight = undefined;
+      schedule();
+    });
+    return inFlight;
+  }
+
+  async function attempt(): Promise<void> {
+    attemptedAt = now();
+    try {
+      const keys = await readKeys(await fetchKeys(), isTrusted);
+      current = { keys, fetchedAt: attemptedAt };
+      failures = 0;
+      failure = undefined;
+    } catch (error) {
+      failures += 1;
+      failure = error;
+    }
+  }
+
+  function schedule(): void {
+    clearTimeout(timer);
+    if (closed) return;
+    const seconds = failures === 0 ? settings.freshFor * 0.8 : retryDelay();
+    timer = setTimeout(() => void refresh(), seconds * 1000);
+    // A number in browsers and workers, where no timer keeps a process alive.
+    if (typeof timer === 'object') timer.unref();
+  }
+
+  const unavailable = (at: EpochSeconds): Rejection => reject('unavailable.keys', { retryAfter: Math.max(1, Math.ceil(waiting(at))) });
+
+  return {
+    async keysFor(header, at) {
+      if (at >= hardEnd() && waiting(at) === 0) await refresh();
+      if (current === undefined || at >= hardEnd()) return unavailable(at);
+      // The timer should have been first; after a suspended machine it was not.
+      if (at >= current.fetchedAt + settings.freshFor && waiting(at) === 0) void refresh();
+
+      const fitting = await fittingKeys(current.keys.values(), header, hardEnd());
+      if (fitting.keys.length > 0) return fitting;
+      if (at < attemptedAt + settings.cooldown && inFlight === undefined)
+        return failures === 0 ? reject('token.unknown_key') : unavailable(at);
+      await refresh();
+      const found = await fittingKeys(current.keys.values(), header, hardEnd());
+      if (found.keys.length > 0) return found;
+      return failures === 0 ? reject('token.unknown_key') : unavailable(at);
+    },
+    async ready() {
+      if (now() < hardEnd()) return;
+      await refresh();
+      if (now() >= hardEnd()) throw failure;
+    },
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+    },
+    revokeKey: (thumbprint) => void revoked.add(thumbprint),
+  };
+}
+
+/** The JWK of a PEM public key or certificate (RFC 7468). Its kind decides which algorithms it fits. */
+export async function jwkOfPem(pem: string): Promise<JWK> {
+  const { exportJWK, importSPKI, importX509 } = await import('jose');
+  const read = pem.includes('BEGIN CERTIFICATE') ? importX509 : importSPKI;
+  for (const algorithm of ['RS256', 'ES256', 'ES384', 'ES512', 'Ed25519']) {
+    const key = await read(pem, algorithm, { extractable: true }).catch(() => undefined);
+    if (key !== undefined) return exportJWK(key);
+  }
+  throw new errors.JOSENotSupported('the PEM holds no public key of a kind that signs access tokens (RSA, P-256, P-384, P-521, Ed25519)');
+}

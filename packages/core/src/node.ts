@@ -1,0 +1,75 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { tlsConnection } from './certificate/tls-connection.ts';
+import type { Fields, Refusal } from './challenge/refusal.ts';
+import type { Connection, ProtectedResourceRequest } from './request.ts';
+
+const views = new WeakMap<object, ProtectedResourceRequest>();
+
+/**
+ * The view of a request of `node:http`, `node:https`, or `node:http2` with its compatibility layer: the same object each time,
+ * so that a request is judged once. Call it when the request begins, before anything is awaited.
+ *
+ * @param target The request target as the client wrote it, where a framework has rewritten `message.url`.
+ */
+export function nodeRequest(message: IncomingMessage | Http2ServerRequest, target: string = message.url ?? ''): ProtectedResourceRequest {
+  let view = views.get(message);
+  if (view === undefined) {
+    view = new NodeRequest(message, target);
+    views.set(message, view);
+  }
+  return view;
+}
+
+class NodeRequest implements ProtectedResourceRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly connection: Connection;
+  readonly #message: IncomingMessage | Http2ServerRequest;
+
+  constructor(message: IncomingMessage | Http2ServerRequest, target: string) {
+    this.#message = message;
+    this.method = message.method ?? '';
+    this.target = target;
+    this.connection = tlsConnection(message);
+  }
+
+  /** From `rawHeaders`: of several Authorization lines `headers` keeps only the first, and other lines it joins. */
+  fieldLines(name: Lowercase<string>): readonly string[] {
+    const { rawHeaders } = this.#message;
+    const lines: string[] = [];
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const field = rawHeaders[i];
+      const value = rawHeaders[i + 1];
+      if (field?.length === name.length && value !== undefined && field.toLowerCase() === name) lines.push(value);
+    }
+    return lines;
+  }
+}
+
+/** Sets fields on a response, several lines of one name as several lines. */
+export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
+  for (const [name, lines] of linesByName(fields)) response.setHeader(name, lines);
+}
+
+/** The lines of each name, in the form that `setHeader` takes. */
+export function linesByName(fields: Fields): Map<string, string | string[]> {
+  const byName = new Map<string, string | string[]>();
+  for (const [name, value] of fields) {
+    const lines = byName.get(name);
+    byName.set(name, lines === undefined ? value : [lines, value].flat());
+  }
+  return byName;
+}
+
+/** Answers a request with its refusal: status, fields, and the body as JSON where it has one. */
+export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Refusal): void {
+  response.statusCode = refusal.status;
+  setFields(response, refusal.fields);
+  if (refusal.body === undefined) {
+    response.end();
+    return;
+  }
+  response.setHeader('Content-Type', 'application/json; charset=utf-8');
+  response.end(JSON.stringify(refusal.body));
+}

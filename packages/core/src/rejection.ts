@@ -1,0 +1,172 @@
+/** An OAuth error code of a refusal (RFC 6750 §3.1). */
+export type ErrorCode = 'invalid_request' | 'invalid_token' | 'insufficient_scope';
+
+/** What a reason means to the client (status, code) and to the people who run the API (text). */
+export interface ReasonRow {
+  readonly status: number;
+  /** Absent where the client presented nothing to judge, or where the fault is ours. */
+  readonly error?: ErrorCode;
+  /** Why, and where it helps what to do. For events and logs: it is never sent to the client. */
+  readonly text: string;
+}
+
+/** Every reason for which a request can be refused, with its one HTTP answer. */
+export const REASONS = {
+  'request.no_credentials': { status: 401, text: 'No access token stands in an Authorization field.' },
+  'request.unsupported_scheme': { status: 401, text: 'The Authorization field uses a scheme that this resource does not offer.' },
+  'request.malformed_authorization': {
+    status: 400,
+    error: 'invalid_request',
+    text: 'The Authorization field is not a scheme, spaces and one token68 (RFC 6750 §2.1).',
+  },
+  'request.several_authorizations': {
+    status: 400,
+    error: 'invalid_request',
+    text: 'More than one set of credentials was sent, so it is not clear which is meant (RFC 9110 §5.3).',
+  },
+  'request.token_in_query': {
+    status: 400,
+    error: 'invalid_request',
+    text: 'An access_token stands in the query beside the one in the Authorization field (RFC 6750 §2).',
+  },
+  'request.token_too_long': { status: 400, error: 'invalid_request', text: 'The access token is longer than this resource reads.' },
+
+  'token.not_jwt': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is no JWT: three base64url segments without padding are expected (RFC 7515 §7.1).',
+  },
+  'token.encrypted': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is encrypted (JWE), and no key to decrypt it is configured.',
+  },
+  'token.malformed': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'A segment of the access token is not what RFC 7515 and RFC 7519 say: canonical base64url of a JSON object.',
+  },
+  'token.typ': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The header says that this JWT is no access token: typ must be at+jwt (RFC 9068 §4).',
+  },
+  'token.algorithm': { status: 401, error: 'invalid_token', text: 'The algorithm is not on the list of this issuer (RFC 8725 §3.1).' },
+  'token.critical_extension': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The header lists a critical extension that is not understood (RFC 7515 §4.1.11).',
+  },
+  'token.issuer': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is not from the issuer that this resource trusts; issuers are compared exactly (RFC 9068 §4).',
+  },
+  'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
+  'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },
+  'token.expired': { status: 401, error: 'invalid_token', text: 'The token has expired (exp).' },
+  'token.not_yet_valid': { status: 401, error: 'invalid_token', text: 'The token is not valid yet (nbf or iat lie in the future).' },
+  'token.audience': { status: 401, error: 'invalid_token', text: 'The token is for another resource (aud).' },
+  'token.claim': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'A claim that is required is missing, or one has the wrong type (RFC 9068 §2.2).',
+  },
+
+  'cnf.absent': {
+    status: 401,
+    error: 'invalid_token',
+    text: "The token is bound to no client: it has no cnf claim. Have the authorization server issue bound tokens, or set unconstrained: 'accept'.",
+  },
+  'cnf.malformed': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The cnf claim, or a member of it, is not what RFC 7800 §3.1 says: an object with thumbprints of 43 characters.',
+  },
+  'cnf.not_understood': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The cnf claim has no member that Holdfast can confirm, and a token with a cnf is never a bearer token.',
+  },
+  'cnf.hex_thumbprint': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The thumbprint in cnf is written in hexadecimal. RFC 8705 §3.1 wants base64url: the authorization server has to be corrected.',
+  },
+  'cnf.top_level': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token has x5t#S256 or jkt outside of cnf. It is meant to be bound, and is not read as unbound.',
+  },
+
+  'certificate.no_source': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a certificate (cnf x5t#S256), and no source of certificates is configured. Say where TLS ends: certificate: fromTls().',
+  },
+  'certificate.missing': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a certificate, and the client presented none.',
+  },
+  'certificate.mismatch': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to another certificate. A renewed certificate needs a new token, even over the same key.',
+  },
+  'certificate.outside_validity': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The certificate of the client has expired or is not valid yet, and the policy asks for one in its validity period.',
+  },
+  'certificate.unreadable': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The certificate of the client cannot be parsed, and the policy asks for its dates.',
+  },
+
+  'dpop.not_offered': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a DPoP key (cnf jkt), and this resource does not offer DPoP.',
+  },
+
+  'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },
+
+  'unavailable.keys': { status: 503, text: 'The keys of the issuer cannot be had, so no token can be judged.' },
+  'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
+  'unavailable.internal': { status: 503, text: 'An unexpected failure while judging the request. It is refused.' },
+} as const;
+
+/** Names one reason; stable, for events, alerts and tests. */
+export type Reason = keyof typeof REASONS;
+
+/** Why a request is refused: a value, handed up the pipeline instead of a grant. Holds no secret. */
+export interface Rejection {
+  readonly rejected: Reason;
+  /** More about this one case: the name of a claim, an option, a limit. Never a token, header value or key. */
+  readonly detail?: string;
+  /** What was required, where one value was: the beginning of a thumbprint, an algorithm. */
+  readonly expected?: string;
+  /** What was found in its place. */
+  readonly received?: string;
+  /** Scopes that the route requires, space-separated (RFC 6750 §3). */
+  readonly scope?: string;
+  /** Schemes whose challenge carries the error, where it is not simply the one the client used. */
+  readonly schemes?: readonly Scheme[];
+  /** Seconds after which another attempt makes sense, where the fault is ours. */
+  readonly retryAfter?: number;
+}
+
+/** An authentication scheme that access tokens are presented with (RFC 6750 §2.1). */
+export type Scheme = 'Bearer' | 'DPoP';
+
+/** Makes a {@link Rejection}. */
+export function reject(rejected: Reason, more?: Omit<Rejection, 'rejected'>): Rejection {
+  return more === undefined ? { rejected } : { rejected, ...more };
+}
+
+/** Tells a {@link Rejection} from what a stage hands on when it found nothing wrong. */
+export function isRejection(value: object): value is Rejection {
+  return 'rejected' in value;
+}

@@ -1,0 +1,35 @@
+/** Seconds since 1970-01-01T00:00:00Z, as in a NumericDate (RFC 7519 §2). */
+export type EpochSeconds = number;
+
+/** A value, or the promise of one. */
+export type Awaitable<T> = T | Promise<T>;
+
+/** Who is at the other end of the transport connection: the client itself, or the edge in front of us. */
+export type Peer =
+  | { readonly kind: 'ip'; readonly address: string }
+  | { readonly kind: 'unix' }
+  /** Not to be known any more, for instance after a reset. Never trusted. */
+  | { readonly kind: 'unknown' };
+
+/** The transport connection that a request came in on: one object per connection, so that what it holds can be remembered by it. */
+export interface Connection {
+  /** The immediate peer, captured when the request began. */
+  readonly peer: Peer;
+  /**
+   * The certificate that the peer authenticated with in the TLS handshake, in DER; `undefined` where there is none.
+   * The same for the whole life of the connection: an implementation must not return a certificate of a handshake that has
+   * not ended, nor one that a later handshake replaced.
+   */
+  peerCertificate(): Uint8Array | undefined;
+}
+
+/** What Holdfast reads of an HTTP request. A view: nothing is copied, and only what is asked for is looked up. */
+export interface ProtectedResourceRequest {
+  /** The method as it stands on the request line; case-sensitive (RFC 9110 §9.1). */
+  readonly method: string;
+  /** The request target as the client wrote it, before any mounting or rewriting (RFC 9112 §3.2). */
+  readonly target: string;
+  /** Every line of a field, in order and unjoined. `name` is in lower case. */
+  fieldLines(name: Lowercase<string>): readonly string[];
+  readonly connection: Connection;
+}

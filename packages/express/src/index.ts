@@ -1,0 +1,163 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  type Access,
+  type AccessTokenClaims,
+  type Fields,
+  prepareRequirements,
+  type ProtectedResource,
+  type ProtectedResourceOptions,
+  protectedResource,
+  type Refusal,
+  type Requirements,
+} from '@holdfast/core';
+import { linesByName, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
+
+export type {
+  Access,
+  AccessTokenClaims,
+  ProtectedResource,
+  ProtectedResourceOptions,
+  Refusal,
+  Requirements,
+  ResourceEvent,
+} from '@holdfast/core';
+export { fromTls, protectedResource } from '@holdfast/core';
+
+/** The request of Express 4 and 5, as far as Holdfast reads it. */
+export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
+
+/** An Express middleware. */
+export type Middleware = (request: ExpressRequest, response: ServerResponse, next: (error?: unknown) => void) => void;
+
+/** The middleware that protects, with the life of the resource behind it. */
+export interface HoldfastMiddleware extends Middleware {
+  /** Resolves when tokens can be judged; rejects with what stands in the way. For start-up and health checks. */
+  ready(): Promise<void>;
+  /** Ends the timer that refreshes keys. */
+  close(): Promise<void>;
+  /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. */
+  revokeKey(thumbprint: string): void;
+}
+
+/** How this application wants to hear of refusals. */
+export interface ExpressOptions {
+  /** `respond` (default): Holdfast answers. `next`: the fields are set, and a {@link HoldfastError} goes to the error handler. */
+  readonly refusals?: 'respond' | 'next';
+}
+
+/**
+ * What the error handler gets with `refusals: 'next'`, and what {@link accessOf} throws. Express answers it by itself with the
+ * right status and fields; an error handler of your own finds `status`, `headers`, and why in `refusal.rejection`.
+ */
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly status: number;
+  readonly statusCode: number;
+  /** Express may send the message of an error below 500. */
+  readonly expose = true;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly refusal: Refusal | undefined;
+
+  constructor(message: string, status: number, fields: Fields, refusal?: Refusal) {
+    super(message);
+    this.status = status;
+    this.statusCode = status;
+    this.headers = Object.fromEntries(linesByName(fields));
+    this.refusal = refusal;
+  }
+}
+
+interface Protection {
+  readonly resource: ProtectedResource;
+  readonly access: Access;
+  readonly answer: Answer;
+}
+
+type Answer = (refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void) => void;
+
+// Beside the request and not on it: req.auth belongs to too many, and what another has written there must never count.
+const protections = new WeakMap<object, Protection>();
+
+/**
+ * Protects everything that is mounted after it: a request reaches a route only with an access token that was sent by the client
+ * it is bound to. Every other request is answered: 401 with challenges, 400 for ambiguous credentials, 503 where a part of ours
+ * failed; never with the route.
+ *
+ * Takes the options, or a resource that is made already and shared. Throws one `TypeError` that lists every problem.
+ *
+ * @example
+ * app.use(holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() }));
+ */
+export function holdfast(
+  options: ProtectedResourceOptions | ProtectedResource,
+  { refusals = 'respond' }: ExpressOptions = {},
+): HoldfastMiddleware {
+  if (refusals !== 'respond' && refusals !== 'next') throw new TypeError("refusals: Give 'respond' or 'next'.");
+  const resource = isResource(options) ? options : protectedResource(options);
+  const answer = refusals === 'next' ? handOn : respond;
+
+  const protect: Middleware = (request, response, next) => {
+    resource
+      .verify(nodeRequest(request, request.originalUrl))
+      .then((result) => {
+        // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
+        if (response.headersSent || response.destroyed) return;
+        if (!result.granted) return answer(result, response, next);
+        protections.set(request, { resource, access: result, answer });
+        setFields(response, result.fields);
+        next();
+      })
+      .catch(next);
+  };
+  return Object.assign(protect, {
+    ready: () => resource.ready(),
+    close: () => resource.close(),
+    revokeKey: (thumbprint: string) => resource.revokeKey(thumbprint),
+  });
+}
+
+function isResource(options: ProtectedResourceOptions | ProtectedResource): options is ProtectedResource {
+  return typeof options === 'object' && options !== null && 'verify' in options;
+}
+
+/**
+ * Authorizes one route: 403 `insufficient_scope` where the token lacks a scope, 401 where no `holdfast(…)` ran before it.
+ * Throws a `TypeError` when the requirements make no sense.
+ *
+ * @example
+ * app.get('/accounts', requires({ scope: 'accounts:read' }), listAccounts);
+ */
+export function requires(requirements: Requirements): Middleware {
+  const prepared = prepareRequirements(requirements);
+  return (request, response, next) => {
+    const protection = protections.get(request);
+    if (protection === undefined) return next(unprotected());
+    const result = protection.resource.authorize(protection.access, prepared);
+    if (result.granted) return next();
+    protection.answer(result, response, next);
+  };
+}
+
+/**
+ * What was granted to this request. `C` types the claims beyond the standard ones; it is your word, not a check.
+ * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
+ */
+export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> {
+  const protection = protections.get(request);
+  if (protection === undefined) throw unprotected();
+  return protection.access as Access<C>;
+}
+
+function unprotected(): HoldfastError {
+  const fields = [['WWW-Authenticate', 'Bearer realm="holdfast"']] as const;
+  return new HoldfastError('No holdfast(…) ran before this route, so nothing was granted. Mount it before the route.', 401, fields);
+}
+
+function respond(refusal: Refusal, response: ServerResponse): void {
+  sendRefusal(response, refusal);
+}
+
+function handOn(refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void): void {
+  setFields(response, refusal.fields);
+  next(new HoldfastError(refusal.body?.error_description ?? 'Refused', refusal.status, refusal.fields, refusal));
+}
