@@ -7,13 +7,14 @@ import { authorizeToken, type PreparedRequirements } from './authorization/requi
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
 import { type Fields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
-import { type ConfirmationMethod, type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
+import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpopNotOffered } from './confirmation/dpop.ts';
 import { mtls } from './confirmation/mtls.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
 import { isRejection, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
+import { slot } from './slot.ts';
 
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
 export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
@@ -60,13 +61,13 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const { now, certificate: source } = settings;
   const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
   const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
-  const methods: readonly ConfirmationMethod[] = [
-    mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
-    dpopNotOffered,
-  ];
+  const confirm = confirmToken(
+    [mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined), dpopNotOffered],
+    settings.unconstrained,
+  );
   const challenges: readonly OfferedChallenge[] = [{ scheme: 'Bearer', parameters: { realm: settings.realm } }];
   const sink = decisionSink(settings.onEvent);
-  const judged = new WeakMap<ProtectedResourceRequest, Promise<Access<C> | Refusal>>();
+  const judged = slot<Promise<Access<C> | Refusal>>();
 
   async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection> {
     const presented = extractAccessToken(request, settings);
@@ -81,13 +82,18 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     trail.clientId = token.claims.client_id;
     const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate };
     // The type of further claims is the application's word; iss, exp and aud were checked.
-    return (await confirmToken(token, presentation, methods, settings.unconstrained)) as ConfirmedToken<C> | Rejection;
+    return confirm(token, presentation) as Promise<ConfirmedToken<C> | Rejection>;
   }
 
   async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
-    const outcome = await judge(request, trail).catch((error: unknown) => reject('unavailable.internal', { detail: nameOf(error) }));
+    let outcome: ConfirmedToken<C> | Rejection;
+    try {
+      outcome = await judge(request, trail);
+    } catch (error) {
+      outcome = reject('unavailable.internal', { detail: nameOf(error) });
+    }
     const result = isRejection(outcome) ? refuse(outcome, challenges, trail.scheme) : grant(outcome);
     if (sink.observed()) publish(result, trail, start);
     return result;
@@ -127,8 +133,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   };
 }
 
-function grant<C extends AccessTokenClaims>(token: ConfirmedToken<C>): Access<C> {
-  return Object.freeze({ ...token, granted: true as const, confirmed: token.confirmations.length > 0, fields: NO_FIELDS });
+function grant<C extends AccessTokenClaims>({ issuer, claims, scheme, confirmations }: ConfirmedToken<C>): Access<C> {
+  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields: NO_FIELDS } as const;
+  return Object.freeze(granted) as Access<C>;
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */

@@ -10,7 +10,7 @@ import {
   type Refusal,
   type Requirements,
 } from '@holdfast/core';
-import { linesByName, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
+import { linesByName, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -75,8 +75,8 @@ interface Protection {
 
 type Answer = (refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void) => void;
 
-// Beside the request and not on it: req.auth belongs to too many, and what another has written there must never count.
-const protections = new WeakMap<object, Protection>();
+// Kept where nobody else can write: req.auth belongs to too many, and what another has put there must never count.
+const protections = slot<Protection>();
 
 /**
  * Protects everything that is mounted after it: a request reaches a route only with an access token that was sent by the client
@@ -97,13 +97,14 @@ export function holdfast(
   const answer = refusals === 'next' ? handOn : respond;
 
   const protect: Middleware = (request, response, next) => {
+    const view = nodeRequest(request, request.originalUrl);
     resource
-      .verify(nodeRequest(request, request.originalUrl))
+      .verify(view)
       .then((result) => {
         // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
         if (response.headersSent || response.destroyed) return;
         if (!result.granted) return answer(result, response, next);
-        protections.set(request, { resource, access: result, answer });
+        protections.set(view, { resource, access: result, answer });
         setFields(response, result.fields);
         next();
       })
@@ -114,6 +115,10 @@ export function holdfast(
     close: () => resource.close(),
     revokeKey: (thumbprint: string) => resource.revokeKey(thumbprint),
   });
+}
+
+function protectionOf(request: ExpressRequest): Protection | undefined {
+  return protections.get(nodeRequest(request, request.originalUrl));
 }
 
 function isResource(options: ProtectedResourceOptions | ProtectedResource): options is ProtectedResource {
@@ -130,7 +135,7 @@ function isResource(options: ProtectedResourceOptions | ProtectedResource): opti
 export function requires(requirements: Requirements): Middleware {
   const prepared = prepareRequirements(requirements);
   return (request, response, next) => {
-    const protection = protections.get(request);
+    const protection = protectionOf(request);
     if (protection === undefined) return next(unprotected());
     const result = protection.resource.authorize(protection.access, prepared);
     if (result.granted) return next();
@@ -142,8 +147,8 @@ export function requires(requirements: Requirements): Middleware {
  * What was granted to this request. `C` types the claims beyond the standard ones; it is your word, not a check.
  * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
  */
-export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> {
-  const protection = protections.get(request);
+export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
+  const protection = protectionOf(request);
   if (protection === undefined) throw unprotected();
   return protection.access as Access<C>;
 }

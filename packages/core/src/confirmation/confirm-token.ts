@@ -38,51 +38,66 @@ export interface ConfirmedToken<C extends AccessTokenClaims = AccessTokenClaims>
   readonly confirmations: readonly Confirmation[];
 }
 
-const NO_CONFIRMATIONS: readonly Confirmation[] = Object.freeze([]);
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
 const HEX_THUMBPRINT = /^(?:[0-9a-f]{64}|[0-9a-f]{2}(?::[0-9a-f]{2}){31})$/i;
 
+/** What has to be confirmed of one token: a method and the thumbprint it has to find. */
+interface Required {
+  readonly method: ConfirmationMethod;
+  readonly thumbprint: string;
+}
+
+/** Confirms the sender of an authenticated token. */
+export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentation) => Promise<ConfirmedToken | Rejection>;
+
 /**
- * Confirms the sender of a token, and fails closed (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §7.2). Every member of `cnf` that is
- * understood must hold; others beside it are ignored; a `cnf` without one that is understood is refused.
+ * Makes the stage that confirms senders. It fails closed (RFC 7800 §3.1, RFC 8705 §3): every member of `cnf` that is understood
+ * must hold; others beside it are ignored; a `cnf` without one that is understood is refused. What a token requires is read
+ * once per token, and confirmed on every request.
  */
-export async function confirmToken<C extends AccessTokenClaims>(
-  token: AuthenticatedToken<C>,
-  presentation: Presentation,
+export function confirmToken(methods: readonly ConfirmationMethod[], unconstrained: 'refuse' | 'accept'): ConfirmToken {
+  const read = new WeakMap<AuthenticatedToken, readonly Required[] | Rejection>();
+  return async (token, presentation) => {
+    let required = read.get(token);
+    if (required === undefined) {
+      required = readConfirmation(token.claims, methods, unconstrained);
+      read.set(token, required);
+    }
+    if ('rejected' in required) return required;
+    const confirmations: Confirmation[] = [];
+    for (const { method, thumbprint } of required) {
+      const confirmation = await method.confirm(thumbprint, presentation);
+      if (isRejection(confirmation)) return confirmation;
+      confirmations.push(confirmation);
+    }
+    const { issuer, claims } = token;
+    return confirmedToken({ issuer, claims, scheme: presentation.scheme, confirmations: Object.freeze(confirmations) });
+  };
+}
+
+/** What the claims say about the sender. An empty list only where the resource accepts tokens without `cnf`. */
+function readConfirmation(
+  claims: AccessTokenClaims,
   methods: readonly ConfirmationMethod[],
   unconstrained: 'refuse' | 'accept',
-): Promise<ConfirmedToken<C> | Rejection> {
-  const { claims, issuer } = token;
-  const { scheme } = presentation;
+): readonly Required[] | Rejection {
   // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
   if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
-  if (!('cnf' in claims)) {
-    return unconstrained === 'accept' ? confirmedToken({ issuer, claims, scheme, confirmations: NO_CONFIRMATIONS }) : reject('cnf.absent');
-  }
-
+  if (!('cnf' in claims)) return unconstrained === 'accept' ? [] : reject('cnf.absent');
   const { cnf } = claims;
   if (!isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
   const understood = methods.filter(({ member }) => Object.hasOwn(cnf, member));
   if (understood.length === 0) return reject('cnf.not_understood');
-
-  const required: { readonly method: ConfirmationMethod; readonly thumbprint: string }[] = [];
+  const required: Required[] = [];
   for (const method of understood) {
     const thumbprint = cnf[method.member];
     if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) {
-      return reject(typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint) ? 'cnf.hex_thumbprint' : 'cnf.malformed', {
-        detail: method.member,
-      });
+      const isHex = typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint);
+      return reject(isHex ? 'cnf.hex_thumbprint' : 'cnf.malformed', { detail: method.member });
     }
     required.push({ method, thumbprint });
   }
-
-  const confirmations: Confirmation[] = [];
-  for (const { method, thumbprint } of required) {
-    const confirmation = await method.confirm(thumbprint, presentation);
-    if (isRejection(confirmation)) return confirmation;
-    confirmations.push(confirmation);
-  }
-  return confirmedToken({ issuer, claims, scheme, confirmations: Object.freeze(confirmations) });
+  return required;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

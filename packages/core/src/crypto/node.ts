@@ -5,7 +5,14 @@ export function sha256(input: string | Uint8Array): string {
   return hash('sha256', input, 'base64url');
 }
 
-/** Compares two ASCII strings in time that depends on their lengths alone. */
+const LONGEST_COMPARED = 256;
+const left = Buffer.alloc(LONGEST_COMPARED);
+const right = Buffer.alloc(LONGEST_COMPARED);
+
+/** Compares two ASCII strings of at most 256 characters in time that depends on their lengths alone. Longer ones are not equal. */
 export function equal(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a, 'latin1'), Buffer.from(b, 'latin1'));
+  if (a.length !== b.length || a.length > LONGEST_COMPARED) return false;
+  left.fill(0).write(a, 'latin1');
+  right.fill(0).write(b, 'latin1');
+  return timingSafeEqual(left, right);
 }

@@ -1,0 +1,100 @@
+// Certificate-bound tokens, Express over TLS keep-alive, 50 connections, tokens and connections warm: what protection costs.
+// Each server is a process of its own. In every heat all are started anew and take turns in rounds; figures are medians of all.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { Load } from './load.js';
+import { createScene, type Scene } from './scene.js';
+import type { FromServer, Variant } from './server.js';
+
+const VARIANTS: readonly Variant[] = ['unprotected', 'holdfast', 'express-oauth2-jwt-bearer'];
+const CONNECTIONS = 50;
+const TOKENS = 50;
+const HEATS = 7;
+const ROUNDS = 3;
+const WARM_UP_MS = 2000;
+const ROUND_MS = 1000;
+
+interface Round {
+  readonly throughput: number;
+  readonly cpu: number;
+}
+
+interface Contestant {
+  readonly variant: Variant;
+  readonly child: ChildProcess;
+  readonly load: Load;
+}
+
+async function receive(child: ChildProcess): Promise<FromServer> {
+  const [message] = (await once(child, 'message')) as [FromServer];
+  return message;
+}
+
+async function start(variant: Variant, scene: Scene): Promise<Contestant> {
+  const child = fork(fileURLToPath(new URL('server.js', import.meta.url)));
+  child.send({ variant, scene });
+  const started = await receive(child);
+  if (!('port' in started)) throw new Error('the server did not say its port');
+  const load = await Load.connect(started.port, scene, CONNECTIONS);
+  await load.run(WARM_UP_MS);
+  return { variant, child, load };
+}
+
+async function cpuOf({ child }: Contestant): Promise<number> {
+  child.send('cpu');
+  const answer = await receive(child);
+  return 'cpu' in answer ? answer.cpu : Number.NaN;
+}
+
+async function measure(contestant: Contestant): Promise<Round> {
+  const before = await cpuOf(contestant);
+  const { answers, seconds } = await contestant.load.run(ROUND_MS);
+  const after = await cpuOf(contestant);
+  return { throughput: answers / seconds, cpu: (after - before) / answers };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+async function heat(scene: Scene, results: Record<Variant, Round[]>): Promise<void> {
+  const contestants: Contestant[] = [];
+  for (const variant of VARIANTS) contestants.push(await start(variant, scene));
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const contestant of contestants) results[contestant.variant].push(await measure(contestant));
+  }
+  for (const { child, load } of contestants) {
+    load.close();
+    child.kill();
+  }
+}
+
+const scene = await createScene('https://as.example.com', TOKENS);
+const results: Record<Variant, Round[]> = { unprotected: [], holdfast: [], 'express-oauth2-jwt-bearer': [] };
+for (let i = 0; i < HEATS; i += 1) await heat(scene, results);
+
+/** The median over the rounds of one variant's figure divided by the other's in the same round. */
+function ratio(of: Variant, to: Variant, figure: keyof Round): string {
+  return median(results[of].map((round, i) => round[figure] / (results[to][i]?.[figure] ?? Number.NaN))).toFixed(2);
+}
+
+console.log(
+  `Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s, medians`,
+);
+console.table(
+  Object.fromEntries(
+    VARIANTS.map((variant) => [
+      variant,
+      {
+        'requests/s': Math.round(median(results[variant].map(({ throughput }) => throughput))),
+        'server CPU, µs/request': Math.round(median(results[variant].map(({ cpu }) => cpu))),
+      },
+    ]),
+  ),
+);
+console.log(`holdfast / unprotected: ${ratio('holdfast', 'unprotected', 'throughput')} of the throughput (aim: 0.90)`);
+console.log(
+  `holdfast / express-oauth2-jwt-bearer: ${ratio('holdfast', 'express-oauth2-jwt-bearer', 'throughput')} times the throughput (aim: 2.0 on Node 20, 2.4 on Node 24)`,
+);

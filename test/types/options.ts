@@ -1,0 +1,76 @@
+// What cannot work cannot be written.
+import { fromTls, protectedResource, type ProtectedResourceOptions } from '@holdfast/core';
+import { holdfast, requires } from '@holdfast/express';
+
+const issuer = 'https://as.example';
+const audience = 'https://api.example';
+const jwks = { keys: [] };
+const pem = '-----BEGIN PUBLIC KEY-----';
+
+export const plain: ProtectedResourceOptions = { issuer, audience };
+export const complete: ProtectedResourceOptions = {
+  issuer,
+  audience: [audience, 'urn:api'],
+  certificate: fromTls(),
+  certificatePolicy: { validity: true },
+  unconstrained: 'refuse',
+  algorithms: ['ES256'],
+  profiles: ['rfc9068'],
+  clockTolerance: 5,
+  keys: { uri: 'https://as.example/jwks', freshFor: 600 },
+  cache: { entries: 100 },
+  realm: 'api',
+  queryToken: 'refuse',
+  onEvent: ({ outcome, reason }) => void [outcome, reason],
+  fetch: (url, init) => fetch(url, init),
+  now: () => 0,
+};
+export const given: ProtectedResourceOptions = { issuer, audience, keys: { jwks } };
+export const givenPem: ProtectedResourceOptions = { issuer, audience, keys: { pem: [pem] }, cache: false };
+
+// @ts-expect-error: without an audience, tokens for any API would do
+protectedResource({ issuer });
+// @ts-expect-error: without an issuer, anybody could issue
+protectedResource({ audience });
+// @ts-expect-error: an option that does not exist
+protectedResource({ issuer, audience, ignoreCnf: true });
+// @ts-expect-error: a certificate source is a function: fromTls(), not a switch
+protectedResource({ issuer, audience, certificate: true });
+// @ts-expect-error: the source has to be made
+protectedResource({ issuer, audience, certificate: fromTls });
+// @ts-expect-error: accepting unbound tokens is said in a word, not switched on
+protectedResource({ issuer, audience, unconstrained: true });
+// @ts-expect-error: a policy that says nothing
+protectedResource({ issuer, audience, certificatePolicy: {} });
+// @ts-expect-error: a policy is left out, not switched off
+protectedResource({ issuer, audience, certificatePolicy: { validity: false } });
+// @ts-expect-error: the defaults of a cache are had by leaving it out
+protectedResource({ issuer, audience, cache: true });
+// @ts-expect-error: a profile that does not exist
+protectedResource({ issuer, audience, profiles: ['rfc9999'] });
+// @ts-expect-error: a list of keys is no JWK set
+protectedResource({ issuer, audience, keys: { jwks: [] } });
+// @ts-expect-error: the event is read only
+protectedResource({ issuer, audience, onEvent: (event) => void (event.outcome = 'granted') });
+// @ts-expect-error: undefined is not a way to leave an option out
+protectedResource({ issuer, audience, realm: undefined });
+
+// @ts-expect-error: the same holds where a framework takes the options
+holdfast({ issuer, audience, unconstrained: true });
+// @ts-expect-error: refusals are answered, or handed on
+holdfast({ issuer, audience }, { refusals: 'ignore' });
+requires({ scope: ['read', 'write'] });
+// @ts-expect-error: a route that requires nothing needs no requires
+requires({});
+// @ts-expect-error: a requirement that does not exist
+requires({ scope: 'read', role: 'admin' });
+// @ts-expect-error: scopes are strings
+requires({ scope: [1] });
+
+// Given keys and fetched ones exclude each other.
+// @ts-expect-error: two sets of keys
+protectedResource({ issuer, audience, keys: { jwks, pem } });
+// @ts-expect-error: nothing is fetched when the keys are given
+protectedResource({ issuer, audience, keys: { jwks, uri: 'https://as.example/jwks' } });
+// @ts-expect-error: given keys do not get stale
+protectedResource({ issuer, audience, keys: { pem, staleFor: 60 } });

@@ -1,0 +1,81 @@
+// The stages of the pipeline take only what the stage before them hands on, and nothing that is made by hand.
+import { type Access, prepareRequirements, protectedResource, REASONS, type Reason } from '@holdfast/core';
+import type { AuthenticatedToken } from '../../packages/core/src/access-token/authenticated-token.ts';
+import type { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
+import { authorizeToken } from '../../packages/core/src/authorization/requirements.ts';
+import { type ConfirmedToken, confirmToken, type Presentation } from '../../packages/core/src/confirmation/confirm-token.ts';
+import type { Rejection } from '../../packages/core/src/rejection.ts';
+
+declare const presented: PresentedToken;
+declare const authenticated: AuthenticatedToken;
+declare const confirmed: ConfirmedToken;
+declare const presentation: Presentation;
+const read = prepareRequirements({ scope: 'read' });
+
+export const authorized: Rejection | undefined = authorizeToken(confirmed, read);
+
+// @ts-expect-error: what the request carried was judged by nobody
+authorizeToken(presented, read);
+// @ts-expect-error: an authenticated token may have been sent by a thief
+authorizeToken(authenticated, read);
+// @ts-expect-error: the same members do not make a confirmed token
+authorizeToken({ issuer: 'https://as.example', claims: authenticated.claims, scheme: 'Bearer', confirmations: [] }, read);
+// @ts-expect-error: an authenticated token with what confirmation adds, made by hand
+authorizeToken({ ...authenticated, scheme: 'Bearer', confirmations: [] }, read);
+
+const confirm = confirmToken([], 'refuse');
+const outcome = await confirm(authenticated, presentation);
+// @ts-expect-error: what a stage answers has to be looked at: it may be a rejection
+authorizeToken(outcome, read);
+// @ts-expect-error: confirming needs an authenticated token
+void confirm(presented, presentation);
+const madeByHand = { issuer: 'https://as.example', claims: authenticated.claims, until: 0, keyTrusted: () => true };
+// @ts-expect-error: the same members do not make an authenticated token
+void confirm(madeByHand, presentation);
+// @ts-expect-error: there is no third way to treat tokens without cnf
+confirmToken([], 'ignore');
+
+// @ts-expect-error: access is granted, never written down
+export const byHand: Access = {
+  granted: true,
+  confirmed: true,
+  issuer: 'https://as.example',
+  claims: { iss: 'https://as.example', aud: 'https://api.example', exp: 1 },
+  scheme: 'Bearer',
+  confirmations: [],
+  fields: [],
+};
+
+declare const access: Access;
+const resource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example' });
+resource.authorize(access, read);
+// @ts-expect-error: only what was granted is authorized
+resource.authorize(authenticated, read);
+// @ts-expect-error: a confirmed token that no resource has granted is no access
+resource.authorize(confirmed, read);
+// @ts-expect-error: access is read only
+access.confirmed = true;
+// @ts-expect-error: claims are read only
+access.claims.sub = 'somebody else';
+
+export async function verified(request: Parameters<typeof resource.verify>[0]): Promise<string> {
+  const result = await resource.verify(request);
+  // @ts-expect-error: nothing is known of the claims before it is known that access was granted
+  void result.claims;
+  if (!result.granted) return result.rejection.rejected satisfies Reason;
+  // @ts-expect-error: access has no status: it is no answer
+  void result.status;
+  return result.claims.iss;
+}
+
+// Reasons are a closed union: names of events and alerts do not drift.
+export const known: Reason = 'certificate.mismatch';
+export const row: (typeof REASONS)['certificate.mismatch'] = REASONS['certificate.mismatch'];
+// @ts-expect-error: not in the table
+export const unknown: Reason = 'certificate.mismatched';
+// @ts-expect-error: a reason is not any string
+export const widened: Reason = 'certificate.mismatch' as string;
+// @ts-expect-error: no row stands under another name
+void REASONS['certificate'];
+// @ts-expect-error: the table is read only
+REASONS['certificate.mismatch'].status = 200;
