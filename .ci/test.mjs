@@ -21,13 +21,14 @@ const checks = [
 ];
 const tests = {
   headline: 'tests',
+  shown: ['run', ...chosen],
   bin: ['vitest', 'vitest'],
   args: ['run', '--reporter=default', '--reporter=./.ci/skip-reasons.mjs', '--reporter=json', `--outputFile.json=${report}`, ...chosen],
 };
 
 const steps = chosen.length > 0 ? [build, tests] : [build, ...checks, tests];
 for (const [index, step] of steps.entries()) {
-  console.log(`\n[${index + 1}/${steps.length}] ${step.headline}: ${[step.bin[1], ...step.args.slice(0, 3)].join(' ')}`);
+  console.log(`\n[${index + 1}/${steps.length}] ${step.headline}: ${[step.bin[1], ...(step.shown ?? step.args)].join(' ')}`);
   const start = performance.now();
   const failure = run(step);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
@@ -77,9 +78,11 @@ function finish(failure) {
   );
   const failed = count('failed') + broken.length;
   const skipped = results.filter(({ status }) => status !== 'passed' && status !== 'failed');
+  // Where only some tests were chosen, the others count as skipped, and need no reason.
+  const listed = skipped.filter(({ meta }) => chosen.length === 0 || meta.skipReason !== undefined);
 
-  if (skipped.length > 0) console.log('Skipped:');
-  for (const { file, fullName, status, meta } of skipped) {
+  if (listed.length > 0) console.log('Skipped:');
+  for (const { file, fullName, status, meta } of listed) {
     console.log(`  ${file}: ${fullName.trim()} (${meta.skipReason ?? (status === 'todo' ? 'still to be written' : 'no reason given')})`);
   }
   for (const { name, message } of broken) console.log(`Failed outside of its tests: ${relative(root, name)}: ${message.split('\n')[0]}`);

@@ -15,6 +15,7 @@ import { linesByName, nodeRequest, sendRefusal, setFields, slot } from '@holdfas
 export type {
   Access,
   AccessTokenClaims,
+  Fetch,
   ProtectedResource,
   ProtectedResourceOptions,
   Refusal,

@@ -18,8 +18,7 @@ export interface Refusal {
 /** One sentence a code, the same for all its reasons, so that an answer tells a thief nothing about the token. */
 const DESCRIPTIONS: Record<ErrorCode, string> = {
   invalid_request: 'The request is malformed: send one access token, in one Authorization field.',
-  invalid_token:
-    'The access token is expired, revoked, malformed, not meant for this resource, or was not sent by the client it is bound to.',
+  invalid_token: 'The access token is not valid here, or was not sent by the client it is bound to.',
   insufficient_scope: 'The access token does not have the scope that this request needs.',
 };
 
