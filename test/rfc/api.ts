@@ -35,6 +35,8 @@ export interface Ask {
   readonly target?: string;
   /** Further field lines, as `Name: value`. */
   readonly lines?: readonly string[];
+  /** Sent after the fields, as it is; needs its own Content-Length or Transfer-Encoding among `lines`. */
+  readonly body?: string;
   /** The certificate to present; needs an API with `tls`. */
   readonly identity?: Identity;
 }
@@ -96,13 +98,14 @@ export async function startApi({ tls, adapter, issuedBy, ...options }: ApiOption
     clock,
     events,
     middleware,
-    async ask(authorization, { method = 'GET', target = '/r', lines = [], identity } = {}) {
+    async ask(authorization, { method = 'GET', target = '/r', lines = [], body: sent, identity } = {}) {
       access = undefined;
       events.length = 0;
       const credentials = typeof authorization === 'string' ? [authorization] : authorization;
       const { status, headers, body, socket } = await rawRequest({
         port,
         lines: [`${method} ${target} HTTP/1.1`, 'Host: rs.example.com', ...credentials.map((line) => `Authorization: ${line}`), ...lines],
+        ...(sent !== undefined && { body: sent }),
         ...(tls && { tls: { ca: tls.ca, servername: 'localhost', ...(identity && { cert: identity.cert, key: identity.key }) } }),
       });
       socket.destroy();
@@ -128,4 +131,13 @@ export async function startApi({ tls, adapter, issuedBy, ...options }: ApiOption
 /** The part of an answer that says which refusal it is: `401 Bearer invalid_token`. */
 export function refusalOf({ status, challenges }: Answer): string {
   return [status, ...challenges.map(({ scheme, parameters }) => [scheme, parameters['error']].filter(Boolean).join(' '))].join(' | ');
+}
+
+/** What a granted answer is, in the words of {@link verdictOf}. */
+export const GRANTED = 'the route ran: 200';
+
+/** All that is to be said of an answer in one line: the refusal, and the reason that only the event tells; or that the route ran. */
+export function verdictOf(answer: Answer): string {
+  if (answer.access !== undefined) return `the route ran: ${answer.status}`;
+  return `${refusalOf(answer)} | ${answer.reason ?? 'no reason'}`;
 }

@@ -1,0 +1,134 @@
+import { createServer, get } from 'node:http';
+import { connect, createSecureServer, type ClientHttp2Session } from 'node:http2';
+import { createServer as createTlsServer } from 'node:https';
+import { once } from 'node:events';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Access, fromTls, type ProtectedResource, protectedResource, type Refusal } from '@holdfast/core';
+import { nodeRequest, sendRefusal } from '@holdfast/core/node';
+import { requestOnce } from '@holdfast/test-support/clients';
+import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
+import { listen, stop } from '@holdfast/test-support/loopback';
+import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const AUDIENCE = 'https://rs.example.com';
+
+describe('bare node:http, node:https and node:http2', () => {
+  let pki: Pki;
+  let owner: Identity;
+  let thief: Identity;
+  let issuer: Issuer;
+  let token: string;
+  let resource: ProtectedResource;
+
+  beforeAll(async () => {
+    pki = await createPki();
+    [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
+    issuer = await startIssuer();
+    token = await issuer.token({ aud: AUDIENCE, cnf: { 'x5t#S256': owner.thumbprint } });
+    resource = protectedResource({ issuer: issuer.url, audience: AUDIENCE, certificate: fromTls() });
+  });
+  afterAll(async () => {
+    await resource.close();
+    await issuer.close();
+  });
+
+  describe.each(['TLSv1.2', 'TLSv1.3'] as const)('HTTP/2 through the compatibility layer, over %s', (version) => {
+    let server: ReturnType<typeof createSecureServer>;
+    let port: number;
+    beforeAll(async () => {
+      const tls = { ...pki.server, requestCert: true, rejectUnauthorized: false, allowHTTP1: true, maxVersion: version };
+      server = createSecureServer(tls, async (request, response) => {
+        const result: Access | Refusal = await resource.verify(nodeRequest(request));
+        if (!result.granted) return sendRefusal(response, result);
+        response.end(result.confirmations[0]?.thumbprint);
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const address = server.address();
+      port = typeof address === 'object' && address !== null ? address.port : 0;
+    });
+    afterAll(() => void server.close());
+
+    async function ask(session: ClientHttp2Session): Promise<[status: unknown, challenge: unknown, body: string]> {
+      const stream = session.request({ ':path': '/r', authorization: `Bearer ${token}` });
+      const [headers] = await once(stream, 'response');
+      let body = '';
+      for await (const chunk of stream) body += chunk;
+      return [headers[':status'], headers['www-authenticate'], body];
+    }
+    const open = (identity?: Identity): ClientHttp2Session =>
+      connect(`https://localhost:${port}`, { ca: pki.ca, ...(identity && { cert: identity.cert, key: identity.key }) });
+
+    it('the owner gets in on every stream of the connection; a thief and a client without certificate do not', async () => {
+      const [mine, theirs, none] = [open(owner), open(thief), open()];
+      expect(await Promise.all([ask(mine), ask(mine), ask(mine)])).toEqual(
+        Array.from({ length: 3 }, () => [200, undefined, owner.thumbprint]),
+      );
+      expect((await ask(theirs)).slice(0, 2)).toEqual([401, expect.stringContaining('error="invalid_token"')]);
+      expect((await ask(none)).slice(0, 2)).toEqual([401, expect.stringContaining('error="invalid_token"')]);
+      for (const session of [mine, theirs, none]) session.close();
+    });
+
+    it('HTTP/1.1 on the same server is judged alike', async () => {
+      const headers = { authorization: `Bearer ${token}` };
+      const tls = { port, path: '/r', ca: pki.ca, servername: 'localhost', headers };
+      expect((await requestOnce({ ...tls, cert: owner.cert, key: owner.key })).status).toBe(200);
+      expect((await requestOnce({ ...tls, cert: thief.cert, key: thief.key })).status).toBe(401);
+    });
+  });
+
+  it('a certificate is not looked for where there is no TLS, and the peer of a Unix socket is known as such', async () => {
+    const peers: unknown[] = [];
+    const server = createServer(async (request, response) => {
+      peers.push(nodeRequest(request).connection.peer);
+      const result = await resource.verify(nodeRequest(request));
+      if (!result.granted) sendRefusal(response, result);
+    });
+    const port = await listen(server);
+    const headers = { authorization: `Bearer ${token}` };
+    const [overTcp] = await once(get({ port, host: '127.0.0.1', headers, agent: false }), 'response');
+    expect(overTcp.statusCode).toBe(401);
+    await stop(server);
+
+    const socketPath = join(mkdtempSync(join(tmpdir(), 'holdfast-')), 'api.sock');
+    server.listen(socketPath);
+    await once(server, 'listening');
+    const [overUnix] = await once(get({ socketPath, headers, agent: false }), 'response');
+    expect(overUnix.statusCode).toBe(401);
+    await stop(server);
+    expect(peers).toEqual([{ kind: 'ip', address: '127.0.0.1' }, { kind: 'unix' }]);
+  });
+
+  it('reads the certificate once per connection: the owner keeps its access after the first request, also where it was judged late', async () => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const outcomes: boolean[] = [];
+    const server = createTlsServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, async (request, response) => {
+      await gate;
+      request.socket.destroy();
+      const result = await resource.verify(nodeRequest(request));
+      outcomes.push(result.granted);
+      response.end();
+    });
+    const port = await listen(server);
+    const asked = requestOnce({
+      port,
+      ca: pki.ca,
+      servername: 'localhost',
+      cert: owner.cert,
+      key: owner.key,
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const gone = asked.catch(() => 'gone');
+    release();
+    await gone;
+    // The connection was reset before the request was judged: what was read when it began still holds.
+    await expect.poll(() => outcomes).toEqual([true]);
+    await stop(server);
+  });
+});
