@@ -147,6 +147,15 @@ describe('MTLS: confirmation by client certificate (RFC 8705 §3)', () => {
     expect(challenges[0]).toMatchObject({ scheme: 'Bearer', parameters: { error: 'invalid_token' } });
   });
 
+  it.each(['Client-Cert', 'X-SSL-Client-Cert', 'X-Client-Cert', 'ssl-client-cert', 'X-ARR-ClientCert'])(
+    'TTRP-01 a certificate in a field is never read unless an edge is configured: %s',
+    async (name) => {
+      const value = name === 'Client-Cert' ? `:${Buffer.from(owner.der).toString('base64')}:` : encodeURIComponent(owner.cert);
+      const answer = await api.ask(`Bearer ${await bound(owner)}`, { lines: [`${name}: ${value}`] });
+      expect([refusalOf(answer), answer.reason]).toEqual([INVALID, 'certificate.missing']);
+    },
+  );
+
   it('a bound token at a resource without a source of certificates is refused, and the reason names the fix', async () => {
     const blind = await startApi({ tls: pki });
     const answer = await blind.ask(`Bearer ${await blind.issuer.token({ cnf: { 'x5t#S256': owner.thumbprint } })}`, { identity: owner });

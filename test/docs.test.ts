@@ -1,0 +1,76 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { requestOnce } from '@holdfast/test-support/clients';
+import { startIssuer } from '@holdfast/test-support/issuer';
+import { createPki } from '@holdfast/test-support/pki';
+import { afterAll, describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const read = (path: string): string => readFileSync(`${root}${path}`, 'utf8');
+
+describe('the quick start of the README', () => {
+  // Beside the packages it imports, where git does not look.
+  const folder = `${root}test/node_modules/.quick-start`;
+  let child: ChildProcess | undefined;
+  afterAll(() => {
+    child?.kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('runs as it stands, lets the owner in and keeps a thief out', async () => {
+    const [, block = ''] = /```js\n(import \{ readFileSync[\s\S]*?)```/.exec(read('README.md')) ?? [];
+    const pki = await createPki();
+    const [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
+    const issuer = await startIssuer();
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}/server.key`, pki.server.key);
+    writeFileSync(`${folder}/server.crt`, pki.server.cert);
+    // Only what belongs to a place is changed: the issuer and the port.
+    const local = block
+      .replace("'https://as.example.com'", JSON.stringify(issuer.url))
+      .replace('.listen(8443);', ".listen(0, function () { console.log('port ' + this.address().port); });");
+    expect(local.length).toBeGreaterThan(block.length);
+    writeFileSync(`${folder}/api.mjs`, local);
+
+    child = spawn(process.execPath, ['api.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+    const port = await new Promise<number>((resolve, reject) => {
+      child?.once('exit', () => reject(new Error('the quick start ended by itself')));
+      child?.stdout?.once('data', (line: Buffer) => resolve(Number(/port (\d+)/.exec(String(line))?.[1])));
+    });
+    const claims = { aud: 'https://api.example.com', scope: 'accounts:read', cnf: { 'x5t#S256': owner.thumbprint } };
+    const headers = { authorization: `Bearer ${await issuer.token(claims)}` };
+    const request = { port, path: '/accounts', ca: pki.ca, servername: 'localhost', headers };
+    const granted = await requestOnce({ ...request, cert: owner.cert, key: owner.key });
+    expect([granted.status, granted.body]).toEqual([200, '{"owner":"user-1"}']);
+    expect((await requestOnce({ ...request, cert: thief.cert, key: thief.key })).status).toBe(401);
+    expect((await requestOnce(request)).status).toBe(401);
+    await issuer.close();
+  });
+});
+
+describe('the documents', () => {
+  it.each(['README.md', 'SECURITY.md', 'CONTRIBUTING.md'])('%s links to nothing that is not there', (document) => {
+    const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
+    expect(targets.filter((target) => !existsSync(`${root}${target}`))).toEqual([]);
+  });
+
+  it('SECURITY.md names a test for every line, and each is there', () => {
+    const lines = read('SECURITY.md')
+      .split('\n')
+      .filter((line) => line.startsWith('| ') && !line.startsWith('| attempt'));
+    const missing: string[] = [];
+    for (const line of lines) {
+      const held = line.split(' | ').at(-1) ?? '';
+      const references = [...held.matchAll(/`(test\/[^`]+)`(?:: ([^,|]+))?/g)];
+      if (references.length === 0) missing.push(line);
+      for (const [, file = '', title] of references) {
+        const isThere = existsSync(`${root}${file}`) && (title === undefined || read(file).includes(title.trim()));
+        if (!isThere) missing.push(`${file}: ${title}`);
+      }
+    }
+    expect(lines.length).toBeGreaterThan(25);
+    expect(missing).toEqual([]);
+  });
+});
