@@ -15,6 +15,7 @@ const chosen = process.argv.slice(2);
 const build = { headline: 'build', bin: ['typescript', 'tsc'], args: ['-b'] };
 const checks = [
   { headline: 'types that must and must not compile', bin: ['typescript', 'tsc'], args: ['-p', 'test/types'] },
+  { headline: 'types of the tests', bin: ['typescript', 'tsc'], args: ['-p', 'test'] },
   { headline: 'lint', bin: ['oxlint', 'oxlint'], args: ['--type-aware', '--deny-warnings'] },
   { headline: 'format', bin: ['@biomejs/biome', 'biome'], args: ['format', '.'], fix: 'npm run format' },
   { headline: 'unused code and dependencies', bin: ['knip', 'knip'], args: [] },

@@ -97,14 +97,6 @@ const FIELDS: Record<string, readonly string[]> = {
 };
 const LIKE_A_FIELD = /^(?:x-[a-z-]+|[A-Z][a-z]+(?:-[A-Z][a-z]+)+)$/;
 
-/** Status numbers and field names that stand elsewhere, for now. */
-const TOLERATED: Record<string, readonly string[]> = {
-  // An event calls a refusal unavailable by its status.
-  'packages/core/src/protected-resource.ts': ['503'],
-  // accessOf and requires, where nothing was protected: no resource is known that could refuse.
-  'packages/express/src/index.ts': ['401', 'WWW-Authenticate'],
-};
-
 interface Source {
   /** From the root of the repository, with slashes. */
   readonly path: string;
@@ -144,7 +136,6 @@ function read({ path, text }: Source): Reading {
     else imports.push({ from: path, specifier, kind, line: lineOf(node) });
   };
   const inCore = (places: readonly string[]): boolean => placed(path, places);
-  const tolerated = (what: string): boolean => TOLERATED[path]?.includes(what) ?? false;
 
   /** Names after a dot, which are not what they would be alone. */
   const members = new WeakSet<Node>();
@@ -208,7 +199,7 @@ function read({ path, text }: Source): Reading {
     },
     Literal(node) {
       const { value } = node;
-      if (inCore(ANSWERS) || tolerated(String(value))) return;
+      if (inCore(ANSWERS)) return;
       if (typeof value === 'number' && STATUSES.has(String(value))) fault(node, `knows the status ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && ERROR_CODES.test(value)) fault(node, `knows the error code ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && (Object.hasOwn(FIELDS, value.toLowerCase()) || LIKE_A_FIELD.test(value)))
@@ -352,13 +343,6 @@ describe('The sources of published packages', () => {
     for (const specifier of Object.keys(ADAPTERS)) {
       const used = imports.some((one) => one.specifier === specifier && insideCore(one.from) === undefined);
       expect(used, `${specifier} in an adapter`).toBe(true);
-    }
-  });
-
-  test('hold the status numbers and fields that are tolerated elsewhere', () => {
-    for (const [path, tolerated] of Object.entries(TOLERATED)) {
-      const text = sources.find((source) => source.path === path)?.text ?? '';
-      for (const what of tolerated) expect(text, path).toContain(what);
     }
   });
 });

@@ -1,5 +1,13 @@
 import { createServer } from 'node:http';
-import { accessOf, holdfast, HoldfastError, protectedResource, requires, type ResourceEvent } from '@holdfast/express';
+import {
+  accessOf,
+  holdfast,
+  HoldfastError,
+  protectedResource,
+  type ProtectedResourceOptions,
+  requires,
+  type ResourceEvent,
+} from '@holdfast/express';
 import { parseChallenges } from '@holdfast/test-support/challenges';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
@@ -21,7 +29,7 @@ describe.each(versions)('the adapter for %s', (_name, express) => {
   let token: string;
   const open: (() => Promise<void>)[] = [];
   const events: ResourceEvent[] = [];
-  const options = (): Parameters<typeof holdfast>[0] => ({
+  const options = (): ProtectedResourceOptions => ({
     issuer: issuer.url,
     audience: AUDIENCE,
     unconstrained: 'accept',
@@ -202,11 +210,7 @@ describe.each(versions)('the adapter for %s', (_name, express) => {
       return true;
     };
     const ask = await serve((app) => {
-      app.use(
-        holdfast({ ...options(), issuer: slow.url, onEvent: (event: ResourceEvent) => events.push(event) } as Parameters<
-          typeof holdfast
-        >[0]),
-      );
+      app.use(holdfast({ ...options(), issuer: slow.url }));
       app.use(() => {
         reached = true;
       });

@@ -43,7 +43,7 @@ describe('bare node:http, node:https and node:http2', () => {
       server = createSecureServer(tls, async (request, response) => {
         const result: Access | Refusal = await resource.verify(nodeRequest(request));
         if (!result.granted) return sendRefusal(response, result);
-        response.end(result.confirmations[0]?.thumbprint);
+        response.end(result.confirmations[0]?.thumbprint ?? '');
       });
       server.listen(0, '127.0.0.1');
       await once(server, 'listening');

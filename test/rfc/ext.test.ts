@@ -89,7 +89,7 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
   });
 
   describe('The token', () => {
-    it.each(['a b', 'a,b', 'a=b', '=a', '"a"', '\xe9', 'a;b', '{"a":1}', "a'b", 'a\\b', 'a%20b', 'a\x7fb', '<a>', 'a@b', '===', 'a=='.repeat(2)])(
+    it.each(['a b', 'a,b', 'a=b', '=a', '"a"', '\xe9', 'a;b', '{"a":1}', "a'b", 'a\\b', 'a%20b', '<a>', 'a@b', '===', 'a=='.repeat(2)])(
       'EXT-07 what is no token68 is malformed: %j',
       async (value) => {
         expect(verdictOf(await api.ask(`Bearer ${value}`))).toBe(MALFORMED);
@@ -125,7 +125,7 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
       expect(verdictOf(await api.ask(`Bearer ${long}`))).toBe(TOO_LONG);
       expect(verdictOf(await api.ask(`Bearer ${' '.repeat(20_000)}${long}`))).toBe(TOO_LONG);
       expect(verdictOf(await api.ask(`${long} ${token}`))).toBe(UNSUPPORTED);
-      expect(verdictOf(await api.ask(`Bearer ${long},${' '.repeat(20_000)}`.concat('x')))).toBe(MALFORMED);
+      expect(verdictOf(await api.ask(`Bearer ${long},${' '.repeat(20_000)}x`))).toBe(MALFORMED);
     });
   });
 

@@ -12,7 +12,7 @@ import { dpopNotOffered } from './confirmation/dpop.ts';
 import { mtls } from './confirmation/mtls.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
-import { isRejection, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
+import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -82,7 +82,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     trail.clientId = token.claims.client_id;
     const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate };
     // The type of further claims is the application's word; iss, exp and aud were checked.
-    return confirm(token, presentation) as Promise<ConfirmedToken<C> | Rejection>;
+    return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
   }
 
   async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
@@ -158,7 +158,7 @@ function outcomeOf(
   if (result.granted) return { outcome: 'granted', confirmations: result.confirmations.map(({ member }) => member) };
   const { rejected, detail, expected, received } = result.rejection;
   return {
-    outcome: result.status === 503 ? 'unavailable' : 'refused',
+    outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused',
     reason: rejected,
     text: REASONS[rejected].text,
     ...(detail !== undefined && { detail }),

@@ -16,8 +16,7 @@ export type FromServer = { readonly port: number } | { readonly cpu: number };
 
 const protections: Record<Variant, (scene: Scene) => Promise<RequestHandler>> = {
   unprotected: async () => (_request, _response, next) => next(),
-  holdfast: async ({ issuer, audience, jwk }) =>
-    holdfast({ issuer, audience, certificate: fromTls(), keys: { jwks: { keys: [jwk as { kty: string }] } } }),
+  holdfast: async ({ issuer, audience, jwk }) => holdfast({ issuer, audience, certificate: fromTls(), keys: { jwks: { keys: [jwk] } } }),
   'express-oauth2-jwt-bearer': async ({ issuer, audience, jwk }) =>
     auth({
       issuer,

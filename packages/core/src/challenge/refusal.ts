@@ -1,4 +1,4 @@
-import { type ErrorCode, REASONS, type ReasonRow, type Rejection, type Scheme } from '../rejection.ts';
+import { type ErrorCode, isUnavailable, REASONS, type ReasonRow, reject, type Rejection, type Scheme } from '../rejection.ts';
 import { challenge, type ChallengeParameters } from './www-authenticate.ts';
 
 /** Lines of response fields, in order; a name may come more than once. */
@@ -34,7 +34,7 @@ export interface OfferedChallenge {
  */
 export function refuse(rejection: Rejection, offered: readonly OfferedChallenge[], used: Scheme | undefined): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
-  if (status === 503) {
+  if (isUnavailable(rejection)) {
     return { granted: false, status, fields: [['Retry-After', String(rejection.retryAfter ?? 1)]], rejection };
   }
   const schemes = rejection.schemes ?? (used === undefined ? [] : [used]);
@@ -51,3 +51,10 @@ export function refuse(rejection: Rejection, offered: readonly OfferedChallenge[
     rejection,
   };
 }
+
+/** The refusal of a route that no resource protects, for adapters: nothing was granted there, so nobody gets in. */
+export const UNPROTECTED: Refusal = refuse(
+  reject('request.unprotected'),
+  [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }],
+  undefined,
+);
