@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
-import { createHmac, generateKeyPairSync, KeyObject, randomUUID } from 'node:crypto';
+import { createHmac, createPublicKey, generateKeyPairSync, KeyObject, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { calculateJwkThumbprint, exportSPKI, type JWK } from 'jose';
+import type { JWK } from 'jose';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { certificateOf, type Fetch, protectedResource, type ProtectedResourceOptions } from '@holdfast/core';
 import { createClock } from '@holdfast/test-support/clock';
@@ -236,17 +236,17 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
     );
 
     it('DIS-12 what the metadata says of bound tokens and algorithms weakens nothing', async () => {
-      const issuer = await issuerOf({ algorithms: ['ES256', 'RS256'] });
+      const issuer = await issuerOf({ algorithms: ['ES256', 'ES384'] });
       Object.assign(issuer.metadata, {
         tls_client_certificate_bound_access_tokens: false,
         dpop_signing_alg_values_supported: ['none', 'HS256'],
-        id_token_signing_alg_values_supported: ['none', 'HS256', 'RS256'],
+        id_token_signing_alg_values_supported: ['none', 'HS256', 'ES384'],
       });
       const api = await apiOf(issuer, { certificate: () => undefined, algorithms: ['ES256'] });
       const { thumbprint } = certificateOf(new TextEncoder().encode('a certificate'));
       expect(await ask(api, { cnf: { 'x5t#S256': thumbprint } })).toBe('401 | Bearer invalid_token | certificate.missing');
       expect(await ask(api, { cnf: { jkt: thumbprint } })).toBe('401 | Bearer invalid_token | dpop.not_offered');
-      expect(await ask(api, {}, { alg: 'RS256' })).toBe('401 | Bearer invalid_token | token.algorithm');
+      expect(await ask(api, {}, { alg: 'ES384' })).toBe('401 | Bearer invalid_token | token.algorithm');
       expect(verdictOf(await api.ask(`Bearer ${unsignedJwt({ typ: 'at+jwt', alg: 'none' }, { iss: issuer.url, aud: AUDIENCE, exp: NOW + 9 })}`))).toBe(
         '401 | Bearer invalid_token | token.algorithm',
       );
@@ -487,12 +487,12 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       expect(jwksRequests(issuer) - fetches).toBe(2);
     });
 
-    it('DIS-07 1,000 made-up kids at once: one fetch', async () => {
+    it('DIS-07 300 made-up kids at once: one fetch', async () => {
       const issuer = await issuerOf();
       const api = await apiOf(issuer);
       expect(await ask(api)).toBe(GRANTED);
       api.clock.advance(30);
-      const statuses = await Promise.all(Array.from({ length: 1000 }, () => statusOf(api)));
+      const statuses = await Promise.all(Array.from({ length: 300 }, () => statusOf(api)));
       expect([new Set(statuses), jwksRequests(issuer)]).toEqual([new Set([401]), 2]);
       const added = await issuer.addKey('ES256');
       api.clock.advance(30);
@@ -788,19 +788,18 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
     };
 
     it('as a JWK set: nothing is fetched', async () => {
-      const issuer = await issuerOf({ algorithms: ['ES256', 'RS256'] });
+      const issuer = await issuerOf({ algorithms: ['ES256', 'EdDSA'] });
       const { fetch: none, urls } = silent();
       const api = await apiOf(issuer, { keys: { jwks: { keys: issuer.keys.map(({ publicJwk }) => publicJwk) } }, fetch: none });
       await api.middleware.ready();
-      expect([await ask(api), await ask(api, {}, { alg: 'RS256' }), await ask(api, {}, { kid: undefined })]).toEqual([GRANTED, GRANTED, GRANTED]);
+      expect([await ask(api), await ask(api, {}, { alg: 'EdDSA' }), await ask(api, {}, { kid: undefined })]).toEqual([GRANTED, GRANTED, GRANTED]);
       expect(await ask(api, {}, { kid: 'other' })).toBe(UNKNOWN_KEY);
       expect([urls, issuer.requests]).toEqual([[], []]);
     });
 
-    it.each(['ES256', 'ES384', 'ES512', 'RS256', 'PS256', 'EdDSA'])('as a PEM public key for %s: nothing is fetched', async (alg) => {
+    it.each(['ES256', 'ES384', 'ES512', 'RS256', 'EdDSA'])('as a PEM public key for %s: nothing is fetched', async (alg) => {
       const issuer = await issuerOf({ algorithms: [alg] });
       const pem = KeyObject.from((issuer.keys[0] as SigningKeyPair).privateKey);
-      const { createPublicKey } = await import('node:crypto');
       const { fetch: none, urls } = silent();
       const api = await apiOf(issuer, { keys: { pem: createPublicKey(pem).export({ type: 'spki', format: 'pem' }).toString() }, fetch: none });
       await api.middleware.ready();
@@ -811,17 +810,15 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
     });
 
     // Known fault: a key without kid fits no token with one, so PEM keys verify next to nothing.
-    it.fails.each(['ES256', 'RS256'])('as a PEM public key for %s, though the token names a kid, which a PEM has not', async (alg) => {
+    it.fails.each(['ES256', 'EdDSA'])('as a PEM public key for %s, though the token names a kid, which a PEM has not', async (alg) => {
       const issuer = await issuerOf({ algorithms: [alg] });
       const [key] = issuer.keys;
-      const { createPublicKey } = await import('node:crypto');
       const pem = createPublicKey(KeyObject.from((key as SigningKeyPair).privateKey)).export({ type: 'spki', format: 'pem' }).toString();
       expect(await ask(await apiOf(issuer, { keys: { pem } }))).toBe(GRANTED);
     });
 
     it('as several PEM keys', async () => {
-      const issuer = await issuerOf({ algorithms: ['ES256', 'RS256', 'ES256'] });
-      const { createPublicKey } = await import('node:crypto');
+      const issuer = await issuerOf({ algorithms: ['ES256', 'EdDSA', 'ES256'] });
       const pem = issuer.keys.map(({ privateKey }) => createPublicKey(KeyObject.from(privateKey)).export({ type: 'spki', format: 'pem' }).toString());
       const api = await apiOf(issuer, { keys: { pem } });
       for (const key of issuer.keys) expect(await ask(api, {}, { kid: undefined }, { key })).toBe(GRANTED);
@@ -965,13 +962,6 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       });
       expect(await ask(by)).toBe(GRANTED);
       await stop(elsewhere);
-    });
-
-    it('the thumbprint of a key is what RFC 7638 prints, so that revokeKey can be given it from anywhere', async () => {
-      const { jwk, jkt } = vectors.jwk_thumbprints['rfc7638-rsa'];
-      expect(await calculateJwkThumbprint(jwk as JWK)).toBe(jkt);
-      const spki = await exportSPKI(await crypto.subtle.importKey('jwk', { ...jwk, kid: undefined } as JsonWebKey, { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }, true, ['verify']));
-      expect(spki).toContain('PUBLIC KEY');
     });
   });
 });

@@ -130,20 +130,24 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
   });
 
   describe('Several', () => {
-    const lines: [string, (token: string) => string[], string][] = [
-      ['EXT-12 EXT-13 Bearer, then DPoP', (t) => [`Bearer ${t}`, `DPoP ${t}`], SEVERAL],
-      ['EXT-12 EXT-13 DPoP, then Bearer', (t) => [`DPoP ${t}`, `Bearer ${t}`], SEVERAL],
-      ['EXT-13 a good one, then another', (t) => [`Bearer ${t}`, 'Bearer other'], SEVERAL],
-      ['EXT-13 another, then a good one', (t) => ['Bearer other', `Bearer ${t}`], SEVERAL],
-      ['EXT-13 a good one, then Basic', (t) => [`Bearer ${t}`, 'Basic dTpw'], SEVERAL],
-      ['EXT-13 Basic, then a good one', (t) => ['Basic dTpw', `Bearer ${t}`], SEVERAL],
-      ['EXT-13 an empty one, then a good one', (t) => ['', `Bearer ${t}`], SEVERAL],
-      ['EXT-13 a good one, then an empty one', (t) => [`Bearer ${t}`, ''], SEVERAL],
-      ['EXT-14 the same twice', (t) => [`Bearer ${t}`, `Bearer ${t}`], SEVERAL],
-      ['EXT-14 the same ten times', (t) => Array.from({ length: 10 }, () => `Bearer ${t}`), SEVERAL],
-    ];
-    it.each(lines)('%s, on lines of their own: 400', async (_what, make, verdict) => {
-      expect(verdictOf(await api.ask(make(token)))).toBe(verdict);
+    it.each([
+      ['Bearer, then DPoP', (t: string) => [`Bearer ${t}`, `DPoP ${t}`]],
+      ['DPoP, then Bearer', (t: string) => [`DPoP ${t}`, `Bearer ${t}`]],
+    ])('EXT-12 EXT-13 two schemes on lines of their own: %s', async (_what, make) => {
+      expect(verdictOf(await api.ask(make(token)))).toBe(SEVERAL);
+    });
+
+    it.each([
+      ['a good one, then another', (t: string) => [`Bearer ${t}`, 'Bearer other']],
+      ['another, then a good one', (t: string) => ['Bearer other', `Bearer ${t}`]],
+      ['a good one, then Basic', (t: string) => [`Bearer ${t}`, 'Basic dTpw']],
+      ['Basic, then a good one', (t: string) => ['Basic dTpw', `Bearer ${t}`]],
+      ['an empty one, then a good one', (t: string) => ['', `Bearer ${t}`]],
+      ['a good one, then an empty one', (t: string) => [`Bearer ${t}`, '']],
+      ['the same twice', (t: string) => [`Bearer ${t}`, `Bearer ${t}`]],
+      ['the same ten times', (t: string) => Array.from({ length: 10 }, () => `Bearer ${t}`)],
+    ])('EXT-13 EXT-14 more than one line, though Node shows the first alone: %s', async (_what, make) => {
+      expect(verdictOf(await api.ask(make(token)))).toBe(SEVERAL);
     });
 
     it('EXT-13 EXT-14 a second line under a name in another case, and with other fields between, counts too', async () => {
