@@ -47,9 +47,20 @@ class NodeRequest implements ProtectedResourceRequest {
   }
 }
 
-/** Sets fields on a response, several lines of one name as several lines. */
+/** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
 export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
-  for (const [name, lines] of linesByName(fields)) response.setHeader(name, lines);
+  for (const [name, lines] of linesByName(fields)) {
+    if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
+    else response.setHeader(name, lines);
+  }
+}
+
+const EXPOSE = 'Access-Control-Expose-Headers';
+
+/** The names in several lists as one list; names of fields are the same in any case. */
+function withoutRepeats(lists: readonly (string | number)[]): string {
+  const names = lists.flatMap((list) => String(list).split(',')).map((name) => name.trim());
+  return [...new Map(names.filter(Boolean).map((name) => [name.toLowerCase(), name])).values()].join(', ');
 }
 
 /** The lines of each name, in the form that `setHeader` takes. */

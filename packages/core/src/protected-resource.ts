@@ -6,13 +6,15 @@ import { jwtAccessToken } from './access-token/jwt.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
-import { type Fields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
+import { EXPOSE_FIELDS, type Fields, NO_FIELDS, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmationMethod, type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
-import { dpopNotOffered } from './confirmation/dpop.ts';
+import { dpop, dpopNotOffered, nonceFields } from './confirmation/dpop.ts';
 import { mtls } from './confirmation/mtls.ts';
+import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
+import { ProofKeys } from './keys/proof-key.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
-import { isRejection, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
+import { isRejection, type ReasonRow, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
 
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
@@ -20,14 +22,24 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
   readonly granted: true;
   /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
   readonly confirmed: boolean;
+}
+
+/**
+ * A request that passes without access, since it asked for nothing that needs any: a CORS preflight, or one without credentials
+ * where they are optional. Nothing was granted to it.
+ */
+export interface Passage {
+  readonly granted: 'nothing';
   /** Fields that the response has to carry. */
   readonly fields: Fields;
+  /** The answer where a route needs access after all. */
+  readonly refusal: Refusal;
 }
 
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
 export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClaims> {
   /** Judges a request: once for each view of it, however often it is asked. Never rejects, and never throws. */
-  verify(request: ProtectedResourceRequest): Promise<Access<C> | Refusal>;
+  verify(request: ProtectedResourceRequest): Promise<Access<C> | Passage | Refusal>;
   /** Authorizes what was granted for one route. Never verifies again. */
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
   /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
@@ -45,33 +57,41 @@ interface Trail {
   clientId?: string | undefined;
 }
 
-const NO_FIELDS: Fields = Object.freeze([]);
-
 /**
  * Makes a protected resource. Throws one `TypeError` that lists every problem in the options.
  *
  * A request is judged in a straight line, cheap before dear: extract the access token, authenticate it, confirm its sender
- * (RFC 8705 §3), and route by route authorize it. Any stage may answer a rejection, which becomes the refusal.
+ * (RFC 8705 §3, RFC 9449 §4.3), and route by route authorize it. Any stage may answer a rejection, which becomes the refusal.
  */
 export function protectedResource<C extends AccessTokenClaims = AccessTokenClaims>(
   options: ProtectedResourceOptions,
 ): ProtectedResource<C> {
   const settings = readOptions(options);
-  const { now, certificate: source } = settings;
+  const { now, certificate: source, dpop: dpopSettings } = settings;
   const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
   const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
+  const proofKeys = new ProofKeys();
+  // What costs little comes first: where both are bound, the certificate before the proof.
   const methods: readonly ConfirmationMethod[] = [
     mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
-    dpopNotOffered,
+    dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
   ];
-  const challenges: readonly OfferedChallenge[] = [{ scheme: 'Bearer', parameters: { realm: settings.realm } }];
+  const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
+    scheme,
+    parameters: { realm: settings.realm, algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined },
+  }));
+  const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const judged = new WeakMap<ProtectedResourceRequest, Promise<Access<C> | Refusal>>();
+  const judged = new WeakMap<ProtectedResourceRequest, Promise<Access<C> | Passage | Refusal>>();
 
   async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection> {
+    if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     const presented = extractAccessToken(request, settings);
     if (isRejection(presented)) return presented;
     trail.scheme = presented.scheme;
+    if (settings.earlyData === 'refuse' && request.fieldLines('early-data').length > 0) return reject('request.early_data');
+    const proof = readPresentedProof(request, presented.scheme);
+    if (isRejection(proof)) return proof;
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
@@ -79,18 +99,37 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     if (isRejection(token)) return token;
     trail.issuer = token.issuer;
     trail.clientId = token.claims.client_id;
-    const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate };
+    const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate, proof: proof.proof };
     // The type of further claims is the application's word; iss, exp and aud were checked.
     return (await confirmToken(token, presentation, methods, settings.unconstrained)) as ConfirmedToken<C> | Rejection;
   }
 
-  async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
+  /** A proof beside another scheme than DPoP is not looked at. */
+  function readPresentedProof(request: ProtectedResourceRequest, scheme: Scheme): { proof: DpopProof | undefined } | Rejection {
+    if (scheme !== 'DPoP' || dpopSettings === undefined) return { proof: undefined };
+    const proof = readProof(request, proofKeys, dpopSettings.algorithms);
+    return isRejection(proof) ? proof : { proof };
+  }
+
+  async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Passage | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
+    if (isPreflight(request)) return passage(reject('request.no_credentials'));
     const outcome = await judge(request, trail).catch((error: unknown) => reject('unavailable.internal', { detail: nameOf(error) }));
-    const result = isRejection(outcome) ? refuse(outcome, challenges, trail.scheme) : grant(outcome);
+    if (settings.credentials === 'optional' && isRejection(outcome) && hasNoCredentials(outcome, request)) return passage(outcome);
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
     if (sink.observed()) publish(result, trail, start);
     return result;
+  }
+
+  function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
+    const { error }: ReasonRow = REASONS[rejection.rejected];
+    const nonce = error === 'use_dpop_nonce' && dpopSettings?.nonces ? nonceFields(dpopSettings.nonces, now()) : NO_FIELDS;
+    return refuse(rejection, challenges, scheme, [...nonce, ...always]);
+  }
+
+  function passage(rejection: Rejection): Passage {
+    return { granted: 'nothing', fields: always, refusal: refusal(rejection, undefined) };
   }
 
   function publish(result: Access<C> | Refusal, { scheme, issuer, clientId }: Trail, start: number): void {
@@ -116,10 +155,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     authorize(access, requirements) {
       const objection = authorizeToken(access, requirements);
       if (objection === undefined) return access;
-      const refusal = refuse(objection, challenges, access.scheme);
       const { scheme, issuer, claims } = access;
-      if (sink.observed()) publish(refusal, { scheme, issuer, clientId: claims.client_id }, 0);
-      return refusal;
+      const result = refusal(objection, scheme);
+      if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
+      return result;
     },
     ready: () => authenticate.ready(),
     close: () => authenticate.close(),
@@ -127,8 +166,27 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   };
 }
 
-function grant<C extends AccessTokenClaims>(token: ConfirmedToken<C>): Access<C> {
-  return Object.freeze({ ...token, granted: true as const, confirmed: token.confirmations.length > 0, fields: NO_FIELDS });
+function grant<C extends AccessTokenClaims>(token: ConfirmedToken<C>, always: Fields): Access<C> {
+  const fields = token.fields.length + always.length === 0 ? NO_FIELDS : Object.freeze([...token.fields, ...always]);
+  return Object.freeze({ ...token, granted: true as const, confirmed: token.confirmations.length > 0, fields });
+}
+
+/** Only an absent field: an empty one is a mistake of somebody who wanted to send credentials. */
+function hasNoCredentials({ rejected }: Rejection, request: ProtectedResourceRequest): boolean {
+  return rejected === 'request.no_credentials' && request.fieldLines('authorization').length === 0;
+}
+
+/**
+ * A CORS preflight, which browsers send without credentials and which must not be challenged: `OPTIONS` with `Origin` and
+ * `Access-Control-Request-Method` (Fetch, §3.3.2). With credentials it is none.
+ */
+function isPreflight(request: ProtectedResourceRequest): boolean {
+  return (
+    request.method === 'OPTIONS' &&
+    request.fieldLines('origin').length > 0 &&
+    request.fieldLines('access-control-request-method').length > 0 &&
+    request.fieldLines('authorization').length === 0
+  );
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */

@@ -18,10 +18,11 @@ export type {
   ProtectedResource,
   ProtectedResourceOptions,
   Refusal,
+  ReplayStore,
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { fromTls, protectedResource } from '@holdfast/core';
+export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
@@ -62,16 +63,18 @@ export class HoldfastError extends Error {
     super(message);
     this.status = status;
     this.statusCode = status;
-    this.headers = Object.fromEntries(linesByName(fields));
+    // What is exposed to scripts is set on the response already, together with what others have exposed: as a header of this
+    // error it would replace that.
+    this.headers = Object.fromEntries(linesByName(fields.filter(([name]) => name !== 'Access-Control-Expose-Headers')));
     this.refusal = refusal;
   }
 }
 
-interface Protection {
-  readonly resource: ProtectedResource;
-  readonly access: Access;
-  readonly answer: Answer;
-}
+/** What was decided about a request: it has access, or it passed without and this is the refusal for routes that need it. */
+type Protection = { readonly resource: ProtectedResource; readonly answer: Answer } & (
+  | { readonly access: Access }
+  | { readonly access: undefined; readonly refusal: Refusal }
+);
 
 type Answer = (refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void) => void;
 
@@ -103,7 +106,12 @@ export function holdfast(
         // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
         if (response.headersSent || response.destroyed) return;
         if (!result.granted) return answer(result, response, next);
-        protections.set(request, { resource, access: result, answer });
+        protections.set(
+          request,
+          result.granted === 'nothing'
+            ? { resource, answer, access: undefined, refusal: result.refusal }
+            : { resource, answer, access: result },
+        );
         setFields(response, result.fields);
         next();
       })
@@ -132,6 +140,7 @@ export function requires(requirements: Requirements): Middleware {
   return (request, response, next) => {
     const protection = protections.get(request);
     if (protection === undefined) return next(unprotected());
+    if (protection.access === undefined) return protection.answer(protection.refusal, response, next);
     const result = protection.resource.authorize(protection.access, prepared);
     if (result.granted) return next();
     protection.answer(result, response, next);
@@ -140,12 +149,27 @@ export function requires(requirements: Requirements): Middleware {
 
 /**
  * What was granted to this request. `C` types the claims beyond the standard ones; it is your word, not a check.
- * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
+ * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before, and where the request passed
+ * without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> {
   const protection = protections.get(request);
   if (protection === undefined) throw unprotected();
+  if (protection.access === undefined) {
+    const { status, fields } = protection.refusal;
+    throw new HoldfastError('The request has no access: it came without credentials.', status, fields, protection.refusal);
+  }
   return protection.access as Access<C>;
+}
+
+/**
+ * What was granted to this request, or `undefined` where it passed without access (`credentials: 'optional'`, a CORS preflight).
+ * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
+ */
+export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> | undefined {
+  const protection = protections.get(request);
+  if (protection === undefined) throw unprotected();
+  return protection.access as Access<C> | undefined;
 }
 
 function unprotected(): HoldfastError {

@@ -1,7 +1,9 @@
 import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/authenticated-token.ts';
 import type { Certificate } from '../certificate/thumbprint.ts';
+import type { Fields } from '../challenge/refusal.ts';
 import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import type { DpopProof } from './proof.ts';
 
 /** A member of `cnf` that was confirmed, and the thumbprint it names. */
 export interface Confirmation {
@@ -17,13 +19,23 @@ export interface Presentation {
   readonly now: EpochSeconds;
   /** The certificate of the client, as it was when the request began. */
   readonly certificate: Awaitable<Certificate | Rejection | undefined>;
+  /** The proof that came with the DPoP scheme. */
+  readonly proof: DpopProof | undefined;
+}
+
+/** What a method hands on when the sender is confirmed. */
+export interface ConfirmationHeld extends Confirmation {
+  /** Fields that the response has to carry for it. */
+  readonly fields?: Fields;
+  /** What has an effect, and so waits until everything else has passed. */
+  readonly last?: () => Awaitable<Rejection | undefined>;
 }
 
 /** One way to confirm a sender (RFC 7800 §3.1): the member of `cnf` it understands, and the scheme such a token is presented with. */
 export interface ConfirmationMethod {
   readonly member: string;
   readonly scheme: Scheme;
-  confirm(thumbprint: string, presentation: Presentation): Awaitable<Confirmation | Rejection>;
+  confirm(thumbprint: string, presentation: Presentation): Awaitable<ConfirmationHeld | Rejection>;
 }
 
 declare const confirmed: unique symbol;
@@ -36,9 +48,11 @@ export interface ConfirmedToken<C extends AccessTokenClaims = AccessTokenClaims>
   readonly scheme: Scheme;
   /** Every member of `cnf` that is understood. Empty only where the resource accepts tokens without `cnf`. */
   readonly confirmations: readonly Confirmation[];
+  /** Fields that the response has to carry. */
+  readonly fields: Fields;
 }
 
-const NO_CONFIRMATIONS: readonly Confirmation[] = Object.freeze([]);
+const NONE: readonly never[] = Object.freeze([]);
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
 const HEX_THUMBPRINT = /^(?:[0-9a-f]{64}|[0-9a-f]{2}(?::[0-9a-f]{2}){31})$/i;
 
@@ -57,7 +71,8 @@ export async function confirmToken<C extends AccessTokenClaims>(
   // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
   if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
   if (!('cnf' in claims)) {
-    return unconstrained === 'accept' ? confirmedToken({ issuer, claims, scheme, confirmations: NO_CONFIRMATIONS }) : reject('cnf.absent');
+    if (scheme === 'DPoP' || callsItselfDpop(claims)) return reject('cnf.presented_as_dpop');
+    return unconstrained === 'accept' ? confirmedToken({ issuer, claims, scheme, confirmations: NONE, fields: NONE }) : reject('cnf.absent');
   }
 
   const { cnf } = claims;
@@ -76,13 +91,28 @@ export async function confirmToken<C extends AccessTokenClaims>(
     required.push({ method, thumbprint });
   }
 
-  const confirmations: Confirmation[] = [];
+  // The scheme must be the bound one, both ways: a token with a DPoP key is none as Bearer, with or without a certificate.
+  const bound: Scheme = required.some(({ method }) => method.scheme === 'DPoP') ? 'DPoP' : 'Bearer';
+  if (scheme !== bound) return reject(bound === 'DPoP' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
+  if (bound === 'Bearer' && callsItselfDpop(claims) && !Object.hasOwn(cnf, 'jkt')) return reject('cnf.presented_as_dpop');
+
+  const held: ConfirmationHeld[] = [];
   for (const { method, thumbprint } of required) {
     const confirmation = await method.confirm(thumbprint, presentation);
     if (isRejection(confirmation)) return confirmation;
-    confirmations.push(confirmation);
+    held.push(confirmation);
   }
-  return confirmedToken({ issuer, claims, scheme, confirmations: Object.freeze(confirmations) });
+  for (const { last } of held) {
+    const objection = await last?.();
+    if (objection !== undefined) return objection;
+  }
+  const confirmations = Object.freeze(held.map(({ member, thumbprint }) => Object.freeze({ member, thumbprint })));
+  return confirmedToken({ issuer, claims, scheme, confirmations, fields: held.flatMap(({ fields = NONE }) => fields) });
+}
+
+/** `token_type` of an introspection response (RFC 9449 §6.2), or of a server that writes it into the token. */
+function callsItselfDpop({ token_type: type }: AccessTokenClaims): boolean {
+  return typeof type === 'string' && type.toLowerCase() === 'dpop';
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

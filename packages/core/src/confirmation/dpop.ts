@@ -48,7 +48,7 @@ export function dpop(settings: DpopSettings, keys: ProofKeys): ConfirmationMetho
     scheme: 'DPoP',
     async confirm(thumbprint, { request, proof, token, now }) {
       if (proof === undefined) return reject('dpop.missing');
-      const wrong = mismatch(proof, thumbprint, request, token) ?? outOfTime(proof, now, settings);
+      const wrong = mismatch(proof, thumbprint, request, token, settings) ?? outOfTime(proof, now, settings);
       if (wrong !== undefined) return wrong;
 
       // (6) The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter.
@@ -76,6 +76,7 @@ function mismatch(
   thumbprint: string,
   request: ProtectedResourceRequest,
   token: string,
+  { origins }: DpopSettings,
 ): Rejection | undefined {
   // (12) The public key to which the access token is bound matches the public key from the DPoP proof.
   if (!equal(key.thumbprint, thumbprint)) {
@@ -83,6 +84,9 @@ function mismatch(
   }
   // (8) The htm claim matches the HTTP method of the current request.
   if (claims.htm !== request.method) return reject('dpop.htm', { expected: request.method, received: methodIn(claims.htm) });
+  // (9) The htu claim matches the HTTP URI value of the request, ignoring any query and fragment parts.
+  const target = mismatchedTarget(claims.htu, request, origins);
+  if (target !== undefined) return reject('dpop.htu', target);
   // (12) The value of the ath claim equals the hash of the access token.
   return equal(claims.ath, sha256(token)) ? undefined : reject('dpop.ath');
 }

@@ -8,6 +8,14 @@ export interface PublicOrigin {
   readonly prefix: string;
 }
 
+/** The origin that a URL of the configuration names; `undefined` where it has more than scheme, authority and path. */
+export function readOrigin(url: string): PublicOrigin | undefined {
+  const uri = /[?#]/.test(url) ? undefined : normaliseTargetUri(url);
+  if (uri === undefined) return undefined;
+  const path = uri.indexOf('/', uri.indexOf('//') + 2);
+  return { origin: uri.slice(0, path), prefix: uri.slice(path).replace(/\/$/, '') };
+}
+
 const ABSOLUTE = /^(https?):\/\/([^/?#]*)([^?#]*)/i;
 const AUTHORITY = /^(\[[0-9a-f:.]+\]|(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2}|[^\0-\x7f])+)(?::(\d{0,5}))?$/i;
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443' };
