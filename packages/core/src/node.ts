@@ -3,8 +3,11 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { tlsConnection } from './certificate/tls-connection.ts';
 import type { Fields, Refusal } from './challenge/refusal.ts';
 import type { Connection, ProtectedResourceRequest } from './request.ts';
+import { slot } from './slot.ts';
 
-const views = new WeakMap<object, ProtectedResourceRequest>();
+export { type Slot, slot } from './slot.ts';
+
+const views = slot<ProtectedResourceRequest>();
 
 /**
  * The view of a request of `node:http`, `node:https`, or `node:http2` with its compatibility layer: the same object each time,
@@ -49,6 +52,7 @@ class NodeRequest implements ProtectedResourceRequest {
 
 /** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
 export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
+  if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
     if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
     else response.setHeader(name, lines);

@@ -7,7 +7,7 @@ import { authorizeToken, type PreparedRequirements } from './authorization/requi
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
-import { type ConfirmationMethod, type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
+import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpop, dpopNotOffered, nonceFields } from './confirmation/dpop.ts';
 import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
@@ -16,6 +16,7 @@ import { ProofKeys } from './keys/proof-key.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
 import { isRejection, type ReasonRow, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
+import { slot } from './slot.ts';
 
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
 export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
@@ -71,18 +72,21 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
   const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
   const proofKeys = new ProofKeys();
-  // What costs little comes first: where both are bound, the certificate before the proof.
-  const methods: readonly ConfirmationMethod[] = [
-    mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
-    dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
-  ];
+  const confirm = confirmToken(
+    // What costs little comes first: where both are bound, the certificate before the proof.
+    [
+      mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
+      dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
+    ],
+    settings.unconstrained,
+  );
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
     scheme,
     parameters: { realm: settings.realm, algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined },
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const judged = new WeakMap<ProtectedResourceRequest, Promise<Access<C> | Passage | Refusal>>();
+  const judged = slot<Promise<Access<C> | Passage | Refusal>>();
 
   async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
@@ -101,7 +105,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     trail.clientId = token.claims.client_id;
     const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate, proof: proof.proof };
     // The type of further claims is the application's word; iss, exp and aud were checked.
-    return (await confirmToken(token, presentation, methods, settings.unconstrained)) as ConfirmedToken<C> | Rejection;
+    return confirm(token, presentation) as Promise<ConfirmedToken<C> | Rejection>;
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -115,7 +119,12 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     if (isPreflight(request)) return passage(reject('request.no_credentials'));
-    const outcome = await judge(request, trail).catch((error: unknown) => reject('unavailable.internal', { detail: nameOf(error) }));
+    let outcome: ConfirmedToken<C> | Rejection;
+    try {
+      outcome = await judge(request, trail);
+    } catch (error) {
+      outcome = reject('unavailable.internal', { detail: nameOf(error) });
+    }
     if (settings.credentials === 'optional' && isRejection(outcome) && hasNoCredentials(outcome, request)) return passage(outcome);
     const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
     if (sink.observed()) publish(result, trail, start);
@@ -166,9 +175,13 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   };
 }
 
-function grant<C extends AccessTokenClaims>(token: ConfirmedToken<C>, always: Fields): Access<C> {
-  const fields = token.fields.length + always.length === 0 ? NO_FIELDS : Object.freeze([...token.fields, ...always]);
-  return Object.freeze({ ...token, granted: true as const, confirmed: token.confirmations.length > 0, fields });
+function grant<C extends AccessTokenClaims>(
+  { issuer, claims, scheme, confirmations, fields: own }: ConfirmedToken<C>,
+  always: Fields,
+): Access<C> {
+  const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
+  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
+  return Object.freeze(granted) as Access<C>;
 }
 
 /** Only an absent field: an empty one is a mistake of somebody who wanted to send credentials. */

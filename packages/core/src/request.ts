@@ -23,7 +23,10 @@ export interface Connection {
   peerCertificate(): Uint8Array | undefined;
 }
 
-/** What Holdfast reads of an HTTP request. A view: nothing is copied, and only what is asked for is looked up. */
+/**
+ * What Holdfast reads of an HTTP request. A view: nothing is copied, and only what is asked for is looked up.
+ * One object per request, and extensible: what was decided of a request is kept with it.
+ */
 export interface ProtectedResourceRequest {
   /** The method as it stands on the request line; case-sensitive (RFC 9110 §9.1). */
   readonly method: string;

@@ -10,7 +10,7 @@ import {
   type Refusal,
   type Requirements,
 } from '@holdfast/core';
-import { linesByName, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
+import { linesByName, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -78,8 +78,8 @@ type Protection = { readonly resource: ProtectedResource; readonly answer: Answe
 
 type Answer = (refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void) => void;
 
-// Beside the request and not on it: req.auth belongs to too many, and what another has written there must never count.
-const protections = new WeakMap<object, Protection>();
+// Kept where nobody else can write: req.auth belongs to too many, and what another has put there must never count.
+const protections = slot<Protection>();
 
 /**
  * Protects everything that is mounted after it: a request reaches a route only with an access token that was sent by the client
@@ -100,14 +100,15 @@ export function holdfast(
   const answer = refusals === 'next' ? handOn : respond;
 
   const protect: Middleware = (request, response, next) => {
+    const view = nodeRequest(request, request.originalUrl);
     resource
-      .verify(nodeRequest(request, request.originalUrl))
+      .verify(view)
       .then((result) => {
         // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
         if (response.headersSent || response.destroyed) return;
         if (!result.granted) return answer(result, response, next);
         protections.set(
-          request,
+          view,
           result.granted === 'nothing'
             ? { resource, answer, access: undefined, refusal: result.refusal }
             : { resource, answer, access: result },
@@ -124,6 +125,10 @@ export function holdfast(
   });
 }
 
+function protectionOf(request: ExpressRequest): Protection | undefined {
+  return protections.get(nodeRequest(request, request.originalUrl));
+}
+
 function isResource(options: ProtectedResourceOptions | ProtectedResource): options is ProtectedResource {
   return typeof options === 'object' && options !== null && 'verify' in options;
 }
@@ -138,7 +143,7 @@ function isResource(options: ProtectedResourceOptions | ProtectedResource): opti
 export function requires(requirements: Requirements): Middleware {
   const prepared = prepareRequirements(requirements);
   return (request, response, next) => {
-    const protection = protections.get(request);
+    const protection = protectionOf(request);
     if (protection === undefined) return next(unprotected());
     if (protection.access === undefined) return protection.answer(protection.refusal, response, next);
     const result = protection.resource.authorize(protection.access, prepared);
@@ -152,8 +157,8 @@ export function requires(requirements: Requirements): Middleware {
  * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before, and where the request passed
  * without access ({@link maybeAccessOf}).
  */
-export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> {
-  const protection = protections.get(request);
+export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
+  const protection = protectionOf(request);
   if (protection === undefined) throw unprotected();
   if (protection.access === undefined) {
     const { status, fields } = protection.refusal;
@@ -166,8 +171,8 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  * What was granted to this request, or `undefined` where it passed without access (`credentials: 'optional'`, a CORS preflight).
  * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
  */
-export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> | undefined {
-  const protection = protections.get(request);
+export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> | undefined {
+  const protection = protectionOf(request);
   if (protection === undefined) throw unprotected();
   return protection.access as Access<C> | undefined;
 }

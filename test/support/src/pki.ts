@@ -53,10 +53,11 @@ export async function createPki(): Promise<Pki> {
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
     ...lifetime(),
     serialNumber: randomSerial(),
-    name: new x509.Name([{ CN: ['Demo CA'] }, { O: ['Demo'] }]),
+    name: nameOf('Demo CA', 'Demo'),
     signingAlgorithm: EC,
     keys: caKeys,
     extensions: [
+      await x509.SubjectKeyIdentifierExtension.create(caKeys.publicKey),
       new x509.BasicConstraintsExtension(true, 0, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
     ],
@@ -72,7 +73,11 @@ export async function createPki(): Promise<Pki> {
       signingAlgorithm: EC,
       signingKey: caKeys.privateKey,
       publicKey: keys.publicKey,
-      extensions,
+      extensions: [
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+        await x509.AuthorityKeyIdentifierExtension.create(caKeys.publicKey),
+        ...extensions,
+      ],
     });
     return identityOf(certificate, keys);
   };
@@ -84,7 +89,7 @@ export async function createPki(): Promise<Pki> {
       name: subject,
       signingAlgorithm: EC,
       keys,
-      extensions: clientUse(),
+      extensions: [await x509.SubjectKeyIdentifierExtension.create(keys.publicKey), ...clientUse()],
     });
     return identityOf(certificate, keys);
   };
@@ -92,7 +97,7 @@ export async function createPki(): Promise<Pki> {
   return {
     ca: pem('CERTIFICATE', ca.rawData),
     server: await signedByCa(
-      new x509.Name([{ CN: ['localhost'] }]),
+      nameOf('localhost'),
       [
         new x509.SubjectAlternativeNameExtension([
           { type: 'dns', value: 'localhost' },
@@ -102,8 +107,8 @@ export async function createPki(): Promise<Pki> {
       ],
       {},
     ),
-    client: (commonName, options = {}) => signedByCa(demoName(commonName), clientUse(), options),
-    selfSigned: (commonName, options = {}) => signedBySelf(demoName(commonName), options),
+    client: (commonName, options = {}) => signedByCa(nameOf(commonName, 'Demo'), clientUse(), options),
+    selfSigned: (commonName, options = {}) => signedBySelf(nameOf(commonName, 'Demo'), options),
     renew: ({ der, keys }) => {
       const { subject, issuer, subjectName } = new x509.X509Certificate(der);
       return subject === issuer ? signedBySelf(subjectName, { keys }) : signedByCa(subjectName, clientUse(), { keys });
@@ -129,8 +134,10 @@ async function identityOf(certificate: x509.X509Certificate, keys: webcrypto.Cry
   };
 }
 
-function demoName(commonName: string): x509.Name {
-  return new x509.Name([{ CN: [commonName] }, { O: ['Demo'] }]);
+/** Typed values, since a bare string is parsed for quotes and escapes. */
+function nameOf(commonName: string, organization?: string): x509.Name {
+  const rest = organization === undefined ? [] : [{ O: [{ utf8String: organization }] }];
+  return new x509.Name([{ CN: [{ utf8String: commonName }] }, ...rest]);
 }
 
 function clientUse(): x509.Extension[] {

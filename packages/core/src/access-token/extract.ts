@@ -45,8 +45,8 @@ export function extractAccessToken(request: ProtectedResourceRequest, options: E
 function readCredentials(line: string): PresentedToken | Rejection {
   const name = SCHEME_NAME.exec(line)?.[0] ?? '';
   const scheme = schemeNamed(name);
-  const joined = joinedSchemes(line);
   if (scheme === undefined) {
+    const joined = joinedSchemes(line);
     return joined.length === 0 ? reject('request.unsupported_scheme') : reject('request.several_authorizations', { schemes: joined });
   }
   let start = name.length;
@@ -61,6 +61,7 @@ function readCredentials(line: string): PresentedToken | Rejection {
           received: `${value.length}`,
         });
   }
+  const joined = joinedSchemes(line);
   return joined.length === 0
     ? reject('request.malformed_authorization', { schemes: [scheme] })
     : reject('request.several_authorizations', { schemes: unique([scheme, ...joined]) });

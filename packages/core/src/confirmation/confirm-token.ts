@@ -56,58 +56,73 @@ const NONE: readonly never[] = Object.freeze([]);
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
 const HEX_THUMBPRINT = /^(?:[0-9a-f]{64}|[0-9a-f]{2}(?::[0-9a-f]{2}){31})$/i;
 
+/** What has to be confirmed of one token: each method with the thumbprint it has to find, and the scheme such a token comes with. */
+interface Binding {
+  readonly scheme: Scheme;
+  /** Empty only where the resource accepts tokens without `cnf`. */
+  readonly required: readonly { readonly method: ConfirmationMethod; readonly thumbprint: string }[];
+}
+
+/** Confirms the sender of an authenticated token. */
+export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentation) => Promise<ConfirmedToken | Rejection>;
+
 /**
- * Confirms the sender of a token, and fails closed (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §7.2). Every member of `cnf` that is
- * understood must hold; others beside it are ignored; a `cnf` without one that is understood is refused.
+ * Makes the stage that confirms senders. It fails closed (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §7.2): every member of `cnf` that
+ * is understood must hold, and the scheme must be the bound one, both ways; other members are ignored; a `cnf` without one that
+ * is understood is refused. What a token requires is read once per token, and confirmed on every request.
  */
-export async function confirmToken<C extends AccessTokenClaims>(
-  token: AuthenticatedToken<C>,
-  presentation: Presentation,
+export function confirmToken(methods: readonly ConfirmationMethod[], unconstrained: 'refuse' | 'accept'): ConfirmToken {
+  const read = new WeakMap<AuthenticatedToken, Binding | Rejection>();
+  return async (token, presentation) => {
+    let binding = read.get(token);
+    if (binding === undefined) {
+      binding = readBinding(token.claims, methods, unconstrained);
+      read.set(token, binding);
+    }
+    if (isRejection(binding)) return binding;
+    const { issuer, claims } = token;
+    const { scheme } = presentation;
+    if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
+
+    const held: ConfirmationHeld[] = [];
+    for (const { method, thumbprint } of binding.required) {
+      const confirmation = await method.confirm(thumbprint, presentation);
+      if (isRejection(confirmation)) return confirmation;
+      held.push(confirmation);
+    }
+    for (const { last } of held) {
+      const objection = await last?.();
+      if (objection !== undefined) return objection;
+    }
+    const confirmations = Object.freeze(held.map(({ member, thumbprint }) => Object.freeze({ member, thumbprint })));
+    return confirmedToken({ issuer, claims, scheme, confirmations, fields: held.flatMap(({ fields = NONE }) => fields) });
+  };
+}
+
+function readBinding(
+  claims: AccessTokenClaims,
   methods: readonly ConfirmationMethod[],
   unconstrained: 'refuse' | 'accept',
-): Promise<ConfirmedToken<C> | Rejection> {
-  const { claims, issuer } = token;
-  const { scheme } = presentation;
+): Binding | Rejection {
   // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
   if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
-  if (!('cnf' in claims)) {
-    if (scheme === 'DPoP' || callsItselfDpop(claims)) return reject('cnf.presented_as_dpop');
-    return unconstrained === 'accept' ? confirmedToken({ issuer, claims, scheme, confirmations: NONE, fields: NONE }) : reject('cnf.absent');
-  }
-
   const { cnf } = claims;
+  if (callsItselfDpop(claims) && !(isObject(cnf) && Object.hasOwn(cnf, 'jkt'))) return reject('cnf.presented_as_dpop');
+  if (!('cnf' in claims)) return unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE } : reject('cnf.absent');
   if (!isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
   const understood = methods.filter(({ member }) => Object.hasOwn(cnf, member));
   if (understood.length === 0) return reject('cnf.not_understood');
-
   const required: { readonly method: ConfirmationMethod; readonly thumbprint: string }[] = [];
   for (const method of understood) {
     const thumbprint = cnf[method.member];
     if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) {
-      return reject(typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint) ? 'cnf.hex_thumbprint' : 'cnf.malformed', {
-        detail: method.member,
-      });
+      const isHex = typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint);
+      return reject(isHex ? 'cnf.hex_thumbprint' : 'cnf.malformed', { detail: method.member });
     }
     required.push({ method, thumbprint });
   }
-
-  // The scheme must be the bound one, both ways: a token with a DPoP key is none as Bearer, with or without a certificate.
-  const bound: Scheme = required.some(({ method }) => method.scheme === 'DPoP') ? 'DPoP' : 'Bearer';
-  if (scheme !== bound) return reject(bound === 'DPoP' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
-  if (bound === 'Bearer' && callsItselfDpop(claims) && !Object.hasOwn(cnf, 'jkt')) return reject('cnf.presented_as_dpop');
-
-  const held: ConfirmationHeld[] = [];
-  for (const { method, thumbprint } of required) {
-    const confirmation = await method.confirm(thumbprint, presentation);
-    if (isRejection(confirmation)) return confirmation;
-    held.push(confirmation);
-  }
-  for (const { last } of held) {
-    const objection = await last?.();
-    if (objection !== undefined) return objection;
-  }
-  const confirmations = Object.freeze(held.map(({ member, thumbprint }) => Object.freeze({ member, thumbprint })));
-  return confirmedToken({ issuer, claims, scheme, confirmations, fields: held.flatMap(({ fields = NONE }) => fields) });
+  // With a DPoP key it is a DPoP token, whatever else it is bound to.
+  return { scheme: understood.some(({ scheme }) => scheme === 'DPoP') ? 'DPoP' : 'Bearer', required };
 }
 
 /** `token_type` of an introspection response (RFC 9449 §6.2), or of a server that writes it into the token. */

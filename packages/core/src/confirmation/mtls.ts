@@ -2,7 +2,7 @@ import { equal } from '#crypto';
 import type { Certificate } from '../certificate/thumbprint.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { Awaitable, EpochSeconds } from '../request.ts';
-import type { ConfirmationMethod } from './confirm-token.ts';
+import type { Confirmation, ConfirmationMethod } from './confirm-token.ts';
 
 /** What a certificate must satisfy besides being the one that the token is bound to. */
 export type CertificatePolicy = (certificate: Certificate, now: EpochSeconds) => Awaitable<Rejection | undefined>;
@@ -12,19 +12,27 @@ export type CertificatePolicy = (certificate: Certificate, now: EpochSeconds) =>
  * value in the token. The binding is to the certificate, not to its key, and asks for possession, not for trust in a chain.
  */
 export function mtls(source: 'none' | 'configured', policy?: CertificatePolicy): ConfirmationMethod {
+  const judge = (
+    certificate: Certificate | Rejection | undefined,
+    thumbprint: string,
+    now: EpochSeconds,
+  ): Awaitable<Confirmation | Rejection> => {
+    if (certificate === undefined) return reject('certificate.missing', { expected: beginning(thumbprint) });
+    if (isRejection(certificate)) return certificate;
+    if (!equal(certificate.thumbprint, thumbprint)) {
+      return reject('certificate.mismatch', { expected: beginning(thumbprint), received: beginning(certificate.thumbprint) });
+    }
+    const confirmation = { member: 'x5t#S256', thumbprint };
+    return policy === undefined ? confirmation : Promise.resolve(policy(certificate, now)).then((objection) => objection ?? confirmation);
+  };
   return {
     member: 'x5t#S256',
     scheme: 'Bearer',
-    async confirm(thumbprint, presentation) {
+    confirm(thumbprint, { certificate, now }) {
       if (source === 'none') return reject('certificate.no_source');
-      const certificate = await presentation.certificate;
-      if (certificate === undefined) return reject('certificate.missing', { expected: beginning(thumbprint) });
-      if (isRejection(certificate)) return certificate;
-      if (!equal(certificate.thumbprint, thumbprint)) {
-        return reject('certificate.mismatch', { expected: beginning(thumbprint), received: beginning(certificate.thumbprint) });
-      }
-      const objection = await policy?.(certificate, presentation.now);
-      return objection ?? { member: 'x5t#S256', thumbprint };
+      return certificate instanceof Promise
+        ? certificate.then((awaited) => judge(awaited, thumbprint, now))
+        : judge(certificate, thumbprint, now);
     },
   };
 }

@@ -12,10 +12,17 @@ export function hmacSha256(secret: Uint8Array, text: string): Uint8Array {
   return createHmac('sha256', secret).update(text).digest();
 }
 
-/** Compares two strings in time that depends on their lengths alone. */
+const LONGEST_COMPARED = 256;
+const left = Buffer.alloc(2 * LONGEST_COMPARED);
+const right = Buffer.alloc(2 * LONGEST_COMPARED);
+
+/** Compares two strings of at most 256 characters in time that depends on their lengths alone. Longer ones are not equal. */
 export function equal(a: string, b: string): boolean {
-  // In UTF-16, since in any other encoding strings that differ can be the same bytes, or of the same length and not the same size.
-  return a.length === b.length && timingSafeEqual(Buffer.from(a, 'utf16le'), Buffer.from(b, 'utf16le'));
+  if (a.length !== b.length || a.length > LONGEST_COMPARED) return false;
+  // As UTF-16: in Latin-1 characters that differ would be the same bytes.
+  left.fill(0).write(a, 'utf16le');
+  right.fill(0).write(b, 'utf16le');
+  return timingSafeEqual(left, right);
 }
 
 /** Bytes that nobody can foretell. */

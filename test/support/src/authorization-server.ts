@@ -1,0 +1,190 @@
+import { createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
+import type { RequestListener } from 'node:http';
+import { createServer } from 'node:https';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { exportJWK, type JWK } from 'jose';
+import Provider, { type Configuration } from 'oidc-provider';
+import { fetchWith } from './clients.ts';
+import { generateSigningKey, rawJwt, type SigningKeyPair } from './jwt.ts';
+import { listen, stop } from './loopback.ts';
+import type { Pki } from './pki.ts';
+import {
+  type ClientOptions,
+  CODE_REDIRECT_URI,
+  type ConfidentialClient,
+  clientMetadata,
+  generateSecrets,
+  subjectOf,
+} from './registered-clients.ts';
+import { signIn } from './sign-in.ts';
+
+/** The endpoints that can stand in `mtls_endpoint_aliases` (RFC 8705 §5). */
+export type MtlsEndpoint = keyof typeof ENDPOINTS;
+
+const ENDPOINTS = {
+  token_endpoint: '/token',
+  introspection_endpoint: '/token/introspection',
+  revocation_endpoint: '/token/revocation',
+} as const;
+
+/** What an {@link AuthorizationServer} is from the beginning. */
+export interface AuthorizationServerOptions {
+  readonly pki: Pki;
+  readonly clients?: ClientOptions;
+  /** The resource that tokens are for when none is asked for; any other may be asked for. By default https://api.example.com. */
+  readonly audience?: string;
+  /** By default `accounts:read` and `accounts:write`. A token carries those that its request asks for, and none if it asks for none. */
+  readonly scopes?: readonly string[];
+  /** Demand a nonce in every DPoP proof (RFC 9449 §8). */
+  readonly dpopNonce?: boolean;
+  /** The endpoints with an alias; by default the token endpoint alone, so that for the others clients must use the plain one. */
+  readonly aliases?: readonly MtlsEndpoint[];
+}
+
+/** A real authorization server on the loopback, over HTTPS: oidc-provider, at an origin that asks for client certificates and one that does not. */
+export interface AuthorizationServer {
+  /** `https://localhost:…`, where no client certificate is asked for. */
+  readonly issuer: string;
+  /** `https://127.0.0.1:…`, where `mtls_endpoint_aliases` leads. */
+  readonly mtlsOrigin: string;
+  /** What to trust, PEM. */
+  readonly ca: string;
+  readonly audience: string;
+  readonly secrets: Readonly<Record<ConfidentialClient, string>>;
+  readonly publicJwk: JWK;
+  /** The same key in SPKI, PEM. */
+  readonly publicKeyPem: string;
+  /** Signs these very claims with the server's own ES256 key; a header parameter given as undefined is left out. */
+  signAs(claims: object, header?: object): Promise<string>;
+  /** An ID token that a user's sign-in at the client `code` yields. */
+  idToken(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** Starts an {@link AuthorizationServer}. Its clients are `bearer`, `dpop`, `code`, and those of {@link ClientOptions}. */
+export async function startAuthorizationServer(options: AuthorizationServerOptions): Promise<AuthorizationServer> {
+  const { pki, clients = {}, audience = 'https://api.example.com', aliases = ['token_endpoint'] } = options;
+  const secrets = generateSecrets();
+  const signer = await generateSigningKey('ES256', randomUUID());
+
+  let handler: RequestListener = (_request, response) => response.writeHead(503).end();
+  const tls = { key: pki.server.key, cert: pki.server.cert };
+  const plain = createServer(tls, (request, response) => handler(request, response));
+  // unverified, so that self-signed certificates get as far as RFC 8705 §2.2
+  const mtls = createServer({ ...tls, ca: pki.ca, requestCert: true, rejectUnauthorized: false }, (request, response) =>
+    handler(request, response),
+  );
+  const issuer = `https://localhost:${await listen(plain)}`;
+  const mtlsOrigin = `https://127.0.0.1:${await listen(mtls)}`;
+
+  const provider = new Provider(issuer, {
+    ...(await configuration(options, audience, signer)),
+    clients: clientMetadata(clients, secrets, scopesOf(options)),
+    // oidc-provider has no switch for aliases: they are plain metadata
+    discovery: { mtls_endpoint_aliases: Object.fromEntries(aliases.map((name) => [name, mtlsOrigin + ENDPOINTS[name]])) },
+  });
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  const callback = provider.callback();
+  handler = (request, response) => void callback(request, response);
+
+  return {
+    issuer,
+    mtlsOrigin,
+    ca: pki.ca,
+    audience,
+    secrets,
+    publicJwk: signer.publicJwk,
+    publicKeyPem: createPublicKey({ key: { ...signer.publicJwk }, format: 'jwk' })
+      .export({ type: 'spki', format: 'pem' })
+      .toString(),
+    signAs: async (claims, header = {}) =>
+      rawJwt(JSON.stringify({ alg: signer.alg, typ: 'at+jwt', kid: signer.kid, ...header }), JSON.stringify(claims), signer),
+    idToken: () => idToken(issuer, pki.ca, secrets.code),
+    close: async () => {
+      await Promise.all([stop(plain), stop(mtls)]);
+    },
+  };
+}
+
+function scopesOf({ scopes = ['accounts:read', 'accounts:write'] }: AuthorizationServerOptions): readonly string[] {
+  return scopes;
+}
+
+async function configuration(options: AuthorizationServerOptions, audience: string, signer: SigningKeyPair): Promise<Configuration> {
+  const ca = new X509Certificate(options.pki.ca);
+  const scopes = scopesOf(options);
+  return {
+    jwks: { keys: [{ ...(await exportJWK(signer.privateKey)), kid: signer.kid, use: 'sig', alg: signer.alg }] },
+    cookies: { keys: [randomBytes(32).toString('base64url')] },
+    clientDefaults: { id_token_signed_response_alg: 'ES256' }, // asked even of clients that never get an ID token
+    scopes: ['openid', ...scopes],
+    ttl: { AccessToken: 300, ClientCredentials: 300, IdToken: 300, Interaction: 300, Session: 300, Grant: 300 },
+    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+    clientBasedCORS: (_ctx, origin, client) => client.redirectUris?.some((uri) => new URL(uri).origin === origin) ?? false,
+    // without the tls methods in this list their clients are refused as invalid_client_metadata, whatever features.mTLS says
+    clientAuthMethods: ['client_secret_basic', 'none', 'tls_client_auth', 'self_signed_tls_client_auth'],
+    features: {
+      devInteractions: { enabled: true },
+      clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId },
+      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => options.dpopNonce ?? false },
+      mTLS: {
+        enabled: true,
+        certificateBoundAccessTokens: true,
+        selfSignedTlsClientAuth: true,
+        tlsClientAuth: true,
+        getCertificate: (ctx) => certificateOn(ctx.socket),
+        certificateAuthorized: (ctx) => isIssuedBy(ca, certificateOn(ctx.socket)),
+        certificateSubjectMatches: (ctx, property, expected) => {
+          const certificate = certificateOn(ctx.socket);
+          return property === 'tls_client_auth_subject_dn' && certificate !== undefined && subjectOf(certificate) === expected;
+        },
+      },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (_ctx, _client, oneOf) => oneOf ?? audience,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => ({
+          audience: resource,
+          scope: scopes.join(' '),
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: 300,
+          jwt: { sign: { alg: 'ES256' } },
+        }),
+      },
+    },
+  };
+}
+
+function certificateOn(socket: Socket): X509Certificate | undefined {
+  return socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+}
+
+/** In place of `socket.authorized`, which is not to be relied on where a session was resumed. */
+function isIssuedBy(ca: X509Certificate, certificate: X509Certificate | undefined): boolean {
+  if (!certificate?.checkIssued(ca) || !certificate.verify(ca.publicKey)) return false;
+  const now = Date.now();
+  return Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
+}
+
+async function idToken(issuer: string, ca: string, secret: string): Promise<string> {
+  const fetch = fetchWith({ ca });
+  try {
+    const request = new URLSearchParams({ client_id: 'code', response_type: 'code', scope: 'openid', redirect_uri: CODE_REDIRECT_URI });
+    const code = (await signIn(fetch, `${issuer}/auth?${request}`)).searchParams.get('code');
+    if (code === null) throw new Error('idToken: the authorization server sent no code');
+    const response = await fetch(issuer + ENDPOINTS.token_endpoint, {
+      method: 'POST',
+      headers: { authorization: `Basic ${Buffer.from(`code:${secret}`).toString('base64')}` },
+      body: new URLSearchParams({ grant_type: 'authorization_code', code, redirect_uri: CODE_REDIRECT_URI }),
+    });
+    const answer: unknown = await response.json();
+    const token = typeof answer === 'object' && answer !== null && 'id_token' in answer ? answer.id_token : undefined;
+    if (typeof token !== 'string') throw new Error(`idToken: the token endpoint answered ${response.status} without one`);
+    return token;
+  } finally {
+    await fetch.close();
+  }
+}
