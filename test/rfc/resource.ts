@@ -83,7 +83,16 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
     : createHttpServer(app);
   const port = await listen(server);
 
-  async function send({ method = 'GET', target = '/r', scheme = 'DPoP', token, proof = [], host = 'rs.example.com', lines = [], tls: client }: Sent): Promise<Answer> {
+  async function send({
+    method = 'GET',
+    target = '/r',
+    scheme = 'DPoP',
+    token,
+    proof = [],
+    host = 'rs.example.com',
+    lines = [],
+    tls: client,
+  }: Sent): Promise<Answer> {
     const before = Number(app.get('reached'));
     const response = await rawRequest({
       port,
@@ -128,7 +137,9 @@ export function answerWithAccess(app: Express): express.RequestHandler {
   return (request, response) => {
     app.set('reached', Number(app.get('reached')) + 1);
     const access = maybeAccessOf(request);
-    response.json(access && { sub: access.claims.sub, scheme: access.scheme, confirmed: access.confirmed, confirmations: access.confirmations });
+    response.json(
+      access && { sub: access.claims.sub, scheme: access.scheme, confirmed: access.confirmed, confirmations: access.confirmations },
+    );
   };
 }
 
@@ -144,7 +155,8 @@ function outcomeOf(status: number, challenges: readonly Challenge[], reached: bo
   const schemes = challenges.map(({ scheme }) => scheme).join();
   if (!['Bearer,DPoP', 'DPoP', 'Bearer'].includes(schemes)) return `${status} with the challenges ${schemes}`;
   for (const { scheme, parameters } of challenges) {
-    if (parameters['realm'] === undefined || (scheme === 'DPoP') !== (parameters['algs'] !== undefined)) return `${status} with a ${scheme} challenge that lacks a parameter`;
+    if (parameters['realm'] === undefined || (scheme === 'DPoP') !== (parameters['algs'] !== undefined))
+      return `${status} with a ${scheme} challenge that lacks a parameter`;
   }
   const failed = challenges.filter(({ parameters }) => parameters['error'] !== undefined);
   const [error, ...others] = new Set(failed.map(({ parameters }) => parameters['error']));

@@ -386,7 +386,11 @@ class Check {
     if (given === false && asked !== undefined && wanted) this.#wrong('dpop', given, 'Leave it out, or take DPoP out of schemes');
     if (given !== undefined && given !== false && !schemes.includes('DPoP')) this.#wrong('schemes', asked, 'Add DPoP, or set dpop: false');
     if (wanted && given !== false && origins.length === 0 && o['publicUrl'] === undefined) {
-      this.#wrong('publicUrl', undefined, "DPoP proofs name the URI they are for. Say where clients reach this API, as 'https://api.example.com'");
+      this.#wrong(
+        'publicUrl',
+        undefined,
+        "DPoP proofs name the URI they are for. Say where clients reach this API, as 'https://api.example.com'",
+      );
     }
     if (!on) {
       if (given !== undefined && typeof given !== 'boolean') this.object('dpop', given, DPOP_OPTION_NAMES);
@@ -470,7 +474,7 @@ class Check {
       this.#wrong(
         'dpop.replay',
         value,
-        "The profile fapi2 demands a store that all instances share. Give one, or set dpop: false for mutual TLS alone",
+        'The profile fapi2 demands a store that all instances share. Give one, or set dpop: false for mutual TLS alone',
       );
     }
     return value === undefined ? memoryReplayStore() : value === false ? undefined : value;

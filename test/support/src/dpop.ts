@@ -37,7 +37,16 @@ export interface ProofOptions {
 }
 
 /** A DPoP proof (RFC 9449 §4.2). */
-export function makeProof({ key, token, htm = 'GET', htu = 'https://rs.example.com/r', iat, header, claims, signer = key }: ProofOptions): string {
+export function makeProof({
+  key,
+  token,
+  htm = 'GET',
+  htu = 'https://rs.example.com/r',
+  iat,
+  header,
+  claims,
+  signer = key,
+}: ProofOptions): string {
   const fullHeader = { typ: 'dpop+jwt', alg: key.alg, jwk: key.publicJwk, ...header };
   const fullClaims = { jti: randomUUID(), htm, htu, iat, ath: athOf(token), ...claims };
   return rawJwt(JSON.stringify(fullHeader), JSON.stringify(fullClaims), signer);

@@ -98,7 +98,10 @@ export function mismatchedTarget(
   const expected = targets.map((uri) => normaliseTargetUri(uri));
   if (received !== undefined && expected.includes(received)) return undefined;
   return {
-    expected: shown(expected.find((uri) => uri !== undefined), 'no URI of this resource: the request target names another'),
+    expected: shown(
+      expected.find((uri) => uri !== undefined),
+      'no URI of this resource: the request target names another',
+    ),
     received: shown(received, 'no absolute http(s) URI'),
   };
 }

@@ -64,7 +64,10 @@ export function readProofKey(algorithm: string, jwk: unknown): ProofKey | Reject
     : { algorithm, jwk: publicJwk, thumbprint: thumbprintOf(publicJwk) };
 }
 
-function readCurve(jwk: Record<string, unknown>, { kty, crv, length }: { kty: 'EC' | 'OKP'; crv: string; length: number }): PublicJwk | string {
+function readCurve(
+  jwk: Record<string, unknown>,
+  { kty, crv, length }: { kty: 'EC' | 'OKP'; crv: string; length: number },
+): PublicJwk | string {
   const { x, y } = jwk;
   if (jwk['kty'] !== kty) return 'kty';
   if (jwk['crv'] !== crv) return 'crv';
