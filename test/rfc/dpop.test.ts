@@ -493,6 +493,7 @@ describe('what a proof is for', () => {
 
   it('DPOP-30 asks each request on a connection for a proof of its own', async () => {
     const app = express();
+    app.set('reached', new Set());
     const { issuer, clock } = rs;
     oneRoute(app, {
       issuer: issuer.url,

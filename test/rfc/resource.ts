@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
@@ -67,8 +68,9 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
   const key = like?.key ?? (await generateDpopKey());
   const events: ResourceEvent[] = [];
   const app = express();
-  // Counted at the very end, by whatever ran as a route.
-  app.set('reached', 0);
+  // The requests that a route ran for.
+  const reached = new Set<string>();
+  app.set('reached', reached);
   build(app, {
     issuer: issuer.url,
     audience: 'https://rs.example.com',
@@ -93,13 +95,14 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
     lines = [],
     tls: client,
   }: Sent): Promise<Answer> {
-    const before = Number(app.get('reached'));
+    const id = randomUUID();
     const response = await rawRequest({
       port,
       lines: [
         `${method} ${target} HTTP/1.1`,
         `Host: ${host}`,
         'Connection: close',
+        `X-Request-Id: ${id}`,
         ...(token === undefined ? [] : [`Authorization: ${scheme} ${token}`]),
         ...[proof].flat().map((line) => `DPoP: ${line}`),
         ...lines,
@@ -107,7 +110,7 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
       ...(tls && { tls: { ca: tls.ca, servername: 'localhost', ...client } }),
     });
     response.socket.destroy();
-    return answerOf(response, Number(app.get('reached')) > before);
+    return answerOf(response, reached.has(id));
   }
 
   const resource: Resource = {
@@ -135,7 +138,8 @@ export function oneRoute(app: Express, options: ProtectedResourceOptions): void 
 
 export function answerWithAccess(app: Express): express.RequestHandler {
   return (request, response) => {
-    app.set('reached', Number(app.get('reached')) + 1);
+    const reached: Set<unknown> = app.get('reached');
+    reached.add(request.get('x-request-id'));
     const access = maybeAccessOf(request);
     response.json(
       access && { sub: access.claims.sub, scheme: access.scheme, confirmed: access.confirmed, confirmations: access.confirmations },
