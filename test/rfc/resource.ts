@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { holdfast, maybeAccessOf, type ProtectedResourceOptions, type ResourceEvent } from '@holdfast/express';
 import { type Challenge, parseChallenges } from '@holdfast/test-support/challenges';
@@ -33,6 +34,8 @@ export interface Sent {
   readonly host?: string;
   readonly lines?: readonly string[];
   readonly tls?: ConnectionOptions;
+  /** Kept open, and used again by the next request that names it. Made with the `tls` of the first. */
+  readonly connection?: { socket?: Socket };
 }
 
 export interface Answer {
@@ -94,6 +97,7 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
     host = 'rs.example.com',
     lines = [],
     tls: client,
+    connection,
   }: Sent): Promise<Answer> {
     const id = randomUUID();
     const response = await rawRequest({
@@ -101,15 +105,17 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
       lines: [
         `${method} ${target} HTTP/1.1`,
         `Host: ${host}`,
-        'Connection: close',
+        `Connection: ${connection === undefined ? 'close' : 'keep-alive'}`,
         `X-Request-Id: ${id}`,
         ...(token === undefined ? [] : [`Authorization: ${scheme} ${token}`]),
         ...[proof].flat().map((line) => `DPoP: ${line}`),
         ...lines,
       ],
+      ...(connection?.socket && { socket: connection.socket }),
       ...(tls && { tls: { ca: tls.ca, servername: 'localhost', ...client } }),
     });
-    response.socket.destroy();
+    if (connection === undefined) response.socket.destroy();
+    else connection.socket = response.socket.removeAllListeners('error').on('error', () => {});
     return answerOf(response, reached.has(id));
   }
 
