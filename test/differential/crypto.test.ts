@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { athOf, type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as node from '../../packages/core/src/crypto/node.ts';
 import * as web from '../../packages/core/src/crypto/web.ts';
-import { isBase64url, type PublicJwk, readProofKey } from '../../packages/core/src/keys/proof-key.ts';
+import { isBase64url, readProofKey } from '../../packages/core/src/keys/proof-key.ts';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
 
 // One interface: what one has and the other lacks, or types otherwise, does not compile.
@@ -23,14 +23,14 @@ const keyOf = (algorithm: string, which = 0): DpopKey => {
   return key;
 };
 
-function publicJwkOf(algorithm: string, jwk: unknown): PublicJwk {
+function publicJwkOf(algorithm: string, jwk: unknown): node.PublicJwk {
   const key = readProofKey(algorithm, jwk);
   if ('rejected' in key) throw new Error(key.detail);
   return key.jwk;
 }
 
 /** What each kind of crypto says of a signature. */
-async function verdicts(algorithm: string, jwk: PublicJwk, signed: string, signature: Uint8Array): Promise<(boolean | 'no key')[]> {
+async function verdicts(algorithm: string, jwk: node.PublicJwk, signed: string, signature: Uint8Array): Promise<(boolean | 'no key')[]> {
   return Promise.all(
     kinds.map(async ({ importKey }) => {
       const verify = await importKey(algorithm, jwk);

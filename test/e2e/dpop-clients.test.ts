@@ -58,14 +58,17 @@ afterAll(async () => {
 
 const thumbprintOf = async ({ publicKey }: { publicKey: CryptoKey }): Promise<string> => calculateJwkThumbprint(await exportJWK(publicKey));
 
-/** What the clients agree on: the first call learns the nonce, the later ones have it. */
+/** `fetch` with the types of these clients. */
+const clientFetch = (url: string, init: { readonly body?: unknown }): Promise<Response> => http(url, init as RequestInit);
+
+/** What the API has answered since. */
 function roundTrip(from: number): string[] {
   return exchanges.slice(from);
 }
 
 describe('clients complete the nonce round trip by themselves', () => {
   it.each(['ES256', 'Ed25519'])('oauth4webapi with %s', async (algorithm) => {
-    const options = { [oauth.customFetch]: http };
+    const options = { [oauth.customFetch]: clientFetch };
     const issuer = new URL(as.issuer);
     const metadata = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, options));
     const client: oauth.Client = { client_id: 'dpop' };
@@ -79,8 +82,14 @@ describe('clients complete the nonce round trip by themselves', () => {
         client,
         await oauth.clientCredentialsGrantRequest(metadata, client, secret, parameters, { ...options, DPoP: handle }),
       );
-    const retried = async <T>(call: () => Promise<T>): Promise<T> =>
-      call().catch((error: unknown) => (oauth.isDPoPNonceError(error) ? call() : Promise.reject(error)));
+    const retried = async <T>(call: () => Promise<T>): Promise<T> => {
+      try {
+        return await call();
+      } catch (error) {
+        if (!oauth.isDPoPNonceError(error)) throw error;
+        return call();
+      }
+    };
     const { access_token: token } = await retried(grant);
 
     const from = exchanges.length;
@@ -111,9 +120,9 @@ describe('clients complete the nonce round trip by themselves', () => {
 
   it('openid-client', async () => {
     const config = await oidc.discovery(new URL(as.issuer), 'dpop', undefined, oidc.ClientSecretBasic(as.secrets.dpop), {
-      [oidc.customFetch]: http,
+      [oidc.customFetch]: clientFetch,
     });
-    config[oidc.customFetch] = http;
+    config[oidc.customFetch] = clientFetch;
     const keys = await oidc.randomDPoPKeyPair('ES256', { extractable: true });
     const DPoP = oidc.getDPoPHandle(config, keys);
     const { access_token: token } = await oidc.clientCredentialsGrant(config, { scope: 'accounts:read', resource: api }, { DPoP });
@@ -135,7 +144,11 @@ describe('clients complete the nonce round trip by themselves', () => {
         const proof = await dpop.generateProof(keys, `${origin}${pathname}`, init.method ?? 'GET', nonces.get(origin), token);
         const response = await http(url, {
           ...init,
-          headers: { ...init.headers, dpop: proof, ...(token && { authorization: `DPoP ${token}` }) },
+          headers: new Headers([
+            ...new Headers(init.headers),
+            ['dpop', proof],
+            ...(token === undefined ? [] : [['authorization', `DPoP ${token}`] as [string, string]]),
+          ]),
         });
         const nonce = response.headers.get('dpop-nonce');
         if (nonce !== null) nonces.set(origin, nonce);
@@ -166,7 +179,7 @@ describe('clients complete the nonce round trip by themselves', () => {
 
   it('every refusal was for one of the reasons that were provoked', () => {
     const reasons = new Set(events.flatMap(({ reason }) => reason ?? []));
-    expect([...reasons].sort()).toEqual([
+    expect([...reasons].toSorted()).toEqual([
       'cnf.presented_as_bearer',
       'dpop.key_mismatch',
       'dpop.missing',

@@ -107,7 +107,7 @@ describe('algorithms and keys of proofs', () => {
         expect((await send()).outcome).toBe(BAD_PROOF);
         samples.push(performance.now() - from);
       }
-      return samples.sort((a, b) => a - b)[7] ?? 0;
+      return samples.toSorted((a, b) => a - b)[7] ?? 0;
     };
     const huge = { kty: 'RSA', n: randomBytes(2048).fill(0xff).toString('base64url'), e: 'AQAB' };
     const token = await rs.token({ cnf: { jkt: await calculateJwkThumbprint(huge) } });
@@ -173,8 +173,8 @@ describe('algorithms and keys of proofs', () => {
     const order = 2n ** 252n + 27742317777372353535851937790883648493n;
     const signer = (input: string): Uint8Array => {
       const signature = sign(null, Buffer.from(input), signBy(key));
-      const s = BigInt(`0x${Buffer.from(signature.subarray(32)).reverse().toString('hex')}`) + order;
-      return Buffer.concat([signature.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').reverse()]);
+      const s = BigInt(`0x${Buffer.from(signature.subarray(32).toReversed()).toString('hex')}`) + order;
+      return Buffer.concat([signature.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed()]);
     };
     expect((await presentBy(rs, key, { signer })).outcome).toBe(BAD_PROOF);
     expect(reason()[0]).toBe('dpop.signature');
@@ -213,7 +213,7 @@ describe('algorithms and keys of proofs', () => {
       Buffer.from(x, 'base64url').subarray(1).toString('base64url'),
       '',
     ]) {
-      expect((await presentJwk({ ...publicJwk, x: spelled } as JWK, 'ES256')).outcome).toBe(BAD_PROOF);
+      expect((await presentJwk({ ...publicJwk, x: spelled }, 'ES256')).outcome).toBe(BAD_PROOF);
       expect(reason()).toEqual(['dpop.key', 'x']);
     }
     expect((await presentJwk(publicJwk, 'ES256')).outcome).toBe('200');

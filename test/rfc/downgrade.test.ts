@@ -82,7 +82,7 @@ beforeAll(async () => {
   resources.set('DPoP without certificates', await startResource({ like: mixed, tls: pki }));
 });
 afterAll(async () => {
-  for (const resource of [...resources.values()].reverse()) await resource.close();
+  for (const resource of [...resources.values()].toReversed()) await resource.close();
 });
 
 function claimsOf(binding: Binding, jkt: string): object {
@@ -161,17 +161,17 @@ async function passing(resource: Resource): Promise<{ passed: string[]; refused:
     );
   }
   for (const { socket } of Object.values(connections)) socket?.destroy();
-  return { passed: passed.sort(), refused };
+  return { passed: passed.toSorted(), refused };
 }
 
 function expected(keep: (row: { scheme: string; binding: Binding; proof: string; certificate: Certificate }) => boolean): string[] {
   return MAY_PASS.flatMap(([scheme, binding, proof, certificate]) =>
     PROOFS.filter((one) => proof === 'any' || proof === one).flatMap((one) =>
-      CERTIFICATES.filter((other) => certificate === 'any' || certificate === other)
-        .filter((other) => keep({ scheme, binding, proof: one, certificate: other }))
-        .map((other) => [scheme, binding, one, other].join(' | ')),
+      CERTIFICATES.filter((cert) => certificate === 'any' || certificate === cert)
+        .filter((cert) => keep({ scheme, binding, proof: one, certificate: cert }))
+        .map((cert) => [scheme, binding, one, cert].join(' | ')),
     ),
-  ).sort();
+  ).toSorted();
 }
 
 const COUNT = SCHEMES.length * BINDINGS.length * PROOFS.length * CERTIFICATES.length;

@@ -4,7 +4,7 @@ import { base64url, hmac, jwtOfSegments, nonCanonical, rawJwt, unsignedJwt } fro
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { rawRequest } from '@holdfast/test-support/raw-request';
 import express from 'express';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
 import { oneRoute, type Resource, startResource } from './resource.ts';
@@ -562,8 +562,8 @@ describe('what a proof is for', () => {
       };
       const proof = readProof(request, keys, ['ES256']);
       if ('rejected' in proof) return proof.rejected;
-      const token = given.authorization.slice('DPoP '.length);
-      const result = await method.confirm(jkt, { request, scheme: 'DPoP', token, now, certificate: undefined, proof });
+      const presented = given.authorization.slice('DPoP '.length);
+      const result = await method.confirm(jkt, { request, scheme: 'DPoP', token: presented, now, certificate: undefined, proof });
       if ('rejected' in result) return result.rejected;
       return (await result.last?.())?.rejected ?? result.thumbprint;
     };

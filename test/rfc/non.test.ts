@@ -28,8 +28,8 @@ async function required(dpop: object = { nonce: { secrets: [SECRET] } }, setup: 
   return resource;
 }
 
-const nonceOf = ({ lines }: Answer): string => {
-  const [nonce, ...others] = lines('dpop-nonce');
+const nonceOf = (answer: Answer): string => {
+  const [nonce, ...others] = answer.lines('dpop-nonce');
   expect(others).toEqual([]);
   expect(nonce).toBeDefined();
   return nonce ?? '';

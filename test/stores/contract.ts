@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 /** What a suite needs to know of a store. */
 export interface StoreUnderTest {
   /** A store that nothing has been used at; `instances` of them share what they remember. */
-  make(instances?: number): Promise<readonly ReplayStore[]> | readonly ReplayStore[];
+  readonly make: (instances?: number) => Promise<readonly ReplayStore[]> | readonly ReplayStore[];
   /** The time at which the test begins, in epoch seconds; a store with a clock of its own says that one's. */
   readonly now: () => number;
   /** Lets time pass, in seconds; given where the store has a clock of its own. */
@@ -88,7 +88,7 @@ export function replayStoreContract({ make, now, wait, fail }: StoreUnderTest): 
     const store = await one();
     expect(await store.firstUse(use('before'))).toBe(true);
     await fail(store);
-    await expect((async () => store.firstUse(use('after')))()).rejects.toThrow();
+    await expect((async () => store.firstUse(use('after')))()).rejects.toBeInstanceOf(Error);
   });
 }
 

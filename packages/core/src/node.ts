@@ -77,6 +77,14 @@ export function linesByName(fields: Fields): Map<string, string | string[]> {
   return byName;
 }
 
+/**
+ * Fields as the headers of an error, for frameworks that set them on the response. Without what is exposed to scripts: that is on
+ * the response already, together with what others have exposed, and would be replaced.
+ */
+export function errorHeaders(fields: Fields): Record<string, string | string[]> {
+  return Object.fromEntries(linesByName(fields.filter(([name]) => name !== EXPOSE)));
+}
+
 /** Answers a request with its refusal: status, fields, and the body as JSON where it has one. */
 export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Refusal): void {
   response.statusCode = refusal.status;

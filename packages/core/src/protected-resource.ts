@@ -1,20 +1,20 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
-import { extractAccessToken } from './access-token/extract.ts';
+import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { keysOfIssuer } from './access-token/issuers.ts';
 import { jwtAccessToken } from './access-token/jwt.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
-import { EXPOSE_FIELDS, type Fields, NO_FIELDS, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
+import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
-import { dpop, dpopNotOffered, nonceFields } from './confirmation/dpop.ts';
+import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
 import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
-import { isRejection, type ReasonRow, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
+import { isRejection, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -88,8 +88,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const sink = decisionSink(settings.onEvent);
   const judged = slot<Promise<Access<C> | Passage | Refusal>>();
 
-  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection> {
+  /** `undefined` says that nothing was asked for that needs access. */
+  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
+    if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
     if (isRejection(presented)) return presented;
     trail.scheme = presented.scheme;
@@ -118,27 +120,27 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Passage | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
-    if (isPreflight(request)) return passage(reject('request.no_credentials'));
-    let outcome: ConfirmedToken<C> | Rejection;
+    let outcome: ConfirmedToken<C> | Rejection | undefined;
     try {
       outcome = await judge(request, trail);
     } catch (error) {
       outcome = reject('unavailable.internal', { detail: nameOf(error) });
     }
-    if (settings.credentials === 'optional' && isRejection(outcome) && hasNoCredentials(outcome, request)) return passage(outcome);
+    if (outcome === undefined) return passage();
     const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
     if (sink.observed()) publish(result, trail, start);
     return result;
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
-    const { error }: ReasonRow = REASONS[rejection.rejected];
-    const nonce = error === 'use_dpop_nonce' && dpopSettings?.nonces ? nonceFields(dpopSettings.nonces, now()) : NO_FIELDS;
-    return refuse(rejection, challenges, scheme, [...nonce, ...always]);
+    return refuse(rejection, challenges, scheme, {
+      always,
+      nonce: () => (dpopSettings?.nonces ? nonceFields(dpopSettings.nonces.issue(now())) : NO_FIELDS),
+    });
   }
 
-  function passage(rejection: Rejection): Passage {
-    return { granted: 'nothing', fields: always, refusal: refusal(rejection, undefined) };
+  function passage(): Passage {
+    return { granted: 'nothing', fields: always, refusal: refusal(reject('request.no_credentials'), undefined) };
   }
 
   function publish(result: Access<C> | Refusal, { scheme, issuer, clientId }: Trail, start: number): void {
@@ -182,24 +184,6 @@ function grant<C extends AccessTokenClaims>(
   const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
   const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
   return Object.freeze(granted) as Access<C>;
-}
-
-/** Only an absent field: an empty one is a mistake of somebody who wanted to send credentials. */
-function hasNoCredentials({ rejected }: Rejection, request: ProtectedResourceRequest): boolean {
-  return rejected === 'request.no_credentials' && request.fieldLines('authorization').length === 0;
-}
-
-/**
- * A CORS preflight, which browsers send without credentials and which must not be challenged: `OPTIONS` with `Origin` and
- * `Access-Control-Request-Method` (Fetch, §3.3.2). With credentials it is none.
- */
-function isPreflight(request: ProtectedResourceRequest): boolean {
-  return (
-    request.method === 'OPTIONS' &&
-    request.fieldLines('origin').length > 0 &&
-    request.fieldLines('access-control-request-method').length > 0 &&
-    request.fieldLines('authorization').length === 0
-  );
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */

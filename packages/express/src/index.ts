@@ -10,7 +10,7 @@ import {
   type Refusal,
   type Requirements,
 } from '@holdfast/core';
-import { linesByName, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
+import { errorHeaders, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -63,9 +63,7 @@ export class HoldfastError extends Error {
     super(message);
     this.status = status;
     this.statusCode = status;
-    // What is exposed to scripts is set on the response already, together with what others have exposed: as a header of this
-    // error it would replace that.
-    this.headers = Object.fromEntries(linesByName(fields.filter(([name]) => name !== 'Access-Control-Expose-Headers')));
+    this.headers = errorHeaders(fields);
     this.refusal = refusal;
   }
 }

@@ -12,6 +12,14 @@ export const EXPOSED_FIELDS: readonly string[] = Object.freeze(['WWW-Authenticat
 /** To be added to what others have exposed (Fetch, §3.3.3). */
 export const EXPOSE_FIELDS: Fields = Object.freeze([['Access-Control-Expose-Headers', EXPOSED_FIELDS.join(', ')] as const]);
 
+/** A nonce for the client (RFC 9449 §8.1), and that the response must not be kept, since the nonce will not be good for long (§8.2). */
+export function nonceFields(nonce: string): Fields {
+  return [
+    ['DPoP-Nonce', nonce],
+    ['Cache-Control', 'no-store'],
+  ];
+}
+
 /** The HTTP answer to a request that is refused (RFC 6750 §3, RFC 9110 §11.6.1). */
 export interface Refusal {
   readonly granted: false;
@@ -39,23 +47,23 @@ export interface OfferedChallenge {
   readonly parameters: ChallengeParameters;
 }
 
+/** What stands in a refusal beside its challenges. */
+export interface FurtherFields {
+  readonly always: Fields;
+  /** A nonce for the client that has to use one. */
+  readonly nonce: () => Fields;
+}
+
 /**
  * The refusal for a rejection. Every offered challenge stands on a line of its own; the error stands in the challenge of the
  * scheme that the client used. What is our fault, or only a matter of when, carries no challenge and no word of why.
- *
- * @param more Further fields, as a nonce.
  */
-export function refuse(
-  rejection: Rejection,
-  offered: readonly OfferedChallenge[],
-  used: Scheme | undefined,
-  more: Fields = NO_FIELDS,
-): Refusal {
+export function refuse(rejection: Rejection, offered: readonly OfferedChallenge[], used: Scheme | undefined, more: FurtherFields): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
   if (error === undefined && status !== 401) {
     // RFC 8470 §5.2: after 425 the client knows by itself when to try again.
     const wait: Fields = status === 425 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
-    return { granted: false, status, fields: [...wait, ...more], rejection };
+    return { granted: false, status, fields: [...wait, ...more.always], rejection };
   }
   const schemes = rejection.schemes ?? (used === undefined ? [] : [used]);
   const details = error && { error, error_description: DESCRIPTIONS[error], scope: rejection.scope };
@@ -66,7 +74,7 @@ export function refuse(
   return {
     granted: false,
     status,
-    fields: [...challenges, ...more],
+    fields: [...challenges, ...(error === 'use_dpop_nonce' ? more.nonce() : NO_FIELDS), ...more.always],
     ...(error && { body: { error, error_description: DESCRIPTIONS[error] } }),
     rejection,
   };

@@ -1,5 +1,5 @@
 import { equal, importKey, sha256 } from '#crypto';
-import type { Fields } from '../challenge/refusal.ts';
+import { type Fields, nonceFields } from '../challenge/refusal.ts';
 import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
@@ -128,15 +128,8 @@ function judgeNonce({ claims: { nonce } }: DpopProof, now: EpochSeconds, nonces:
   if (typeof nonce !== 'string') return reject('nonce.missing');
   const until = nonces.accepts(nonce, now);
   if (until === undefined) return reject('nonce.unknown');
-  return nonces.issue(now) === nonce ? { until } : { until, fields: nonceFields(nonces, now) };
-}
-
-/** A nonce for the client (RFC 9449 §8.1), and that the response must not be kept, since the nonce will not be good for long (§8.2). */
-export function nonceFields(nonces: NonceSource, now: EpochSeconds): Fields {
-  return [
-    ['DPoP-Nonce', nonces.issue(now)],
-    ['Cache-Control', 'no-store'],
-  ];
+  const current = nonces.issue(now);
+  return current === nonce ? { until } : { until, fields: nonceFields(current) };
 }
 
 /** The first second at which whatever admitted the proof no longer does; until then its use has to be remembered. */

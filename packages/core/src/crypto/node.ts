@@ -1,5 +1,4 @@
 import { createHmac, createPublicKey, hash, type KeyObject, randomBytes, timingSafeEqual, verify } from 'node:crypto';
-import type { PublicJwk } from '../keys/proof-key.ts';
 import type { Awaitable } from '../request.ts';
 
 /** SHA-256 of the bytes, or of the UTF-8 form of the text, as base64url without padding: 43 characters. */
@@ -39,6 +38,12 @@ export function fromBase64url(text: string): Uint8Array {
 export function toBase64url(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
 }
+
+/** A public key: the members that RFC 7638 §3.2 requires, and no other. */
+export type PublicJwk =
+  | { readonly kty: 'EC'; readonly crv: string; readonly x: string; readonly y: string }
+  | { readonly kty: 'OKP'; readonly crv: string; readonly x: string }
+  | { readonly kty: 'RSA'; readonly n: string; readonly e: string };
 
 /** Whether this is the signature of the key over the ASCII text: a JWS signature as RFC 7518 §3 writes it. Never throws. */
 export type VerifySignature = (signed: string, signature: Uint8Array) => Awaitable<boolean>;

@@ -1,13 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { fromBase64url, sha256, toBase64url, type VerifySignature } from '#crypto';
+import { fromBase64url, type PublicJwk, sha256, toBase64url, type VerifySignature } from '#crypto';
 import { reject, type Rejection } from '../rejection.ts';
 import { isReasonableRsa } from './key-set.ts';
-
-/** A public key: the members that RFC 7638 §3.2 requires, and no other. */
-export type PublicJwk =
-  | { readonly kty: 'EC'; readonly crv: string; readonly x: string; readonly y: string }
-  | { readonly kty: 'OKP'; readonly crv: string; readonly x: string }
-  | { readonly kty: 'RSA'; readonly n: string; readonly e: string };
 
 /** The key of a DPoP proof, judged by its strings alone. */
 export interface ProofKey {
