@@ -131,9 +131,9 @@ describe('optional credentials', () => {
     for (const refusals of ['respond', 'next'] as const) {
       const optional = await startResource({
         like: base,
-        options: { credentials: 'optional' },
+        options: { credentials: 'optional', cors: true },
         build: (app, options) => {
-          app.use(holdfast(options, { refusals }));
+          app.use(cors({ exposedHeaders: 'X-A' }), holdfast(options, { refusals }));
           app.get('/scoped', requires({ scope: 'read' }), answerWithAccess(app));
           app.get('/needs', (request, response) => response.json(accessOf(request).claims));
           oneRoute(app, options);
@@ -142,6 +142,7 @@ describe('optional credentials', () => {
       open.push(optional);
       expect((await optional.send({ target: '/scoped' })).outcome).toBe('401 NONE');
       expect((await optional.send({ target: '/needs' })).outcome).toBe('401 NONE');
+      expect(exposed(await optional.send({ target: '/needs' }))).toEqual(['X-A, WWW-Authenticate, DPoP-Nonce']);
       expect(
         (await optional.present(await optional.token(), { htu: 'https://rs.example.com/scoped' }, { target: '/scoped' })).outcome,
       ).toBe('200');

@@ -138,7 +138,7 @@ describe('target URIs', () => {
       now: clock.now,
     });
     const server = createHttp2Server((request, response) => {
-      void resource.verify(nodeRequest(request)).then(({ granted }) => response.writeHead(granted === true ? 200 : 401).end());
+      void resource.verify(nodeRequest(request)).then(({ granted }) => response.writeHead(granted ? 200 : 401).end());
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -8,7 +8,7 @@ export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { DpopOptions, FetchedKeys, GivenJwks, GivenPem, NonceOptions, ProfileName, ProtectedResourceOptions } from './options.ts';
-export { type Access, type Passage, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
 export { type ErrorCode, isRejection, type Reason, REASONS, type ReasonRow, type Rejection, type Scheme } from './rejection.ts';
 export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
 export type { ProofUse, ReplayStore } from './replay/replay-store.ts';

@@ -25,22 +25,10 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
   readonly confirmed: boolean;
 }
 
-/**
- * A request that passes without access, since it asked for nothing that needs any: a CORS preflight, or one without credentials
- * where they are optional. Nothing was granted to it.
- */
-export interface Passage {
-  readonly granted: 'nothing';
-  /** Fields that the response has to carry. */
-  readonly fields: Fields;
-  /** The answer where a route needs access after all. */
-  readonly refusal: Refusal;
-}
-
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
 export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClaims> {
   /** Judges a request: once for each view of it, however often it is asked. Never rejects, and never throws. */
-  verify(request: ProtectedResourceRequest): Promise<Access<C> | Passage | Refusal>;
+  verify(request: ProtectedResourceRequest): Promise<Access<C> | Refusal>;
   /** Authorizes what was granted for one route. Never verifies again. */
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
   /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
@@ -86,7 +74,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const judged = slot<Promise<Access<C> | Passage | Refusal>>();
+  const judged = slot<Promise<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
   async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection | undefined> {
@@ -117,7 +105,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return isRejection(proof) ? proof : { proof };
   }
 
-  async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Passage | Refusal> {
+  async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     let outcome: ConfirmedToken<C> | Rejection | undefined;
@@ -139,8 +127,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     });
   }
 
-  function passage(): Passage {
-    return { granted: 'nothing', fields: always, refusal: refusal(reject('request.no_credentials'), undefined) };
+  function passage(): Refusal {
+    return { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always } };
   }
 
   function publish(result: Access<C> | Refusal, { scheme, issuer, clientId }: Trail, start: number): void {

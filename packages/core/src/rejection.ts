@@ -127,7 +127,7 @@ export const REASONS = {
   'certificate.missing': {
     status: 401,
     error: 'invalid_token',
-    text: 'The token is bound to a certificate, and the client presented none.',
+    text: 'The token is bound to a certificate, and the client presented none. The server has to ask for one: requestCert: true, rejectUnauthorized: false.',
   },
   'certificate.mismatch': {
     status: 401,

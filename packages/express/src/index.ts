@@ -15,6 +15,7 @@ import { errorHeaders, nodeRequest, sendRefusal, setFields, slot } from '@holdfa
 export type {
   Access,
   AccessTokenClaims,
+  Fetch,
   ProtectedResource,
   ProtectedResourceOptions,
   Refusal,
@@ -68,11 +69,12 @@ export class HoldfastError extends Error {
   }
 }
 
-/** What was decided about a request: it has access, or it passed without and this is the refusal for routes that need it. */
-type Protection = { readonly resource: ProtectedResource; readonly answer: Answer } & (
-  | { readonly access: Access }
-  | { readonly access: undefined; readonly refusal: Refusal }
-);
+/** What was decided about a request that was let through: it has access, or this is the refusal for routes that need it. */
+interface Protection {
+  readonly resource: ProtectedResource;
+  readonly result: Access | Refusal;
+  readonly answer: Answer;
+}
 
 type Answer = (refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void) => void;
 
@@ -104,14 +106,9 @@ export function holdfast(
       .then((result) => {
         // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
         if (response.headersSent || response.destroyed) return;
-        if (!result.granted) return answer(result, response, next);
-        protections.set(
-          view,
-          result.granted === 'nothing'
-            ? { resource, answer, access: undefined, refusal: result.refusal }
-            : { resource, answer, access: result },
-        );
-        setFields(response, result.fields);
+        if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+        protections.set(view, { resource, result, answer });
+        setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
         next();
       })
       .catch(next);
@@ -143,10 +140,10 @@ export function requires(requirements: Requirements): Middleware {
   return (request, response, next) => {
     const protection = protectionOf(request);
     if (protection === undefined) return next(unprotected());
-    if (protection.access === undefined) return protection.answer(protection.refusal, response, next);
-    const result = protection.resource.authorize(protection.access, prepared);
+    const { resource, answer } = protection;
+    const result = protection.result.granted ? resource.authorize(protection.result, prepared) : protection.result;
     if (result.granted) return next();
-    protection.answer(result, response, next);
+    answer(result, response, next);
   };
 }
 
@@ -158,11 +155,11 @@ export function requires(requirements: Requirements): Middleware {
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
   const protection = protectionOf(request);
   if (protection === undefined) throw unprotected();
-  if (protection.access === undefined) {
-    const { status, fields } = protection.refusal;
-    throw new HoldfastError('The request has no access: it came without credentials.', status, fields, protection.refusal);
+  const { result } = protection;
+  if (!result.granted) {
+    throw new HoldfastError('The request has no access: it came without credentials.', result.status, result.fields, result);
   }
-  return protection.access as Access<C>;
+  return result as Access<C>;
 }
 
 /**
@@ -172,7 +169,7 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> | undefined {
   const protection = protectionOf(request);
   if (protection === undefined) throw unprotected();
-  return protection.access as Access<C> | undefined;
+  return protection.result.granted ? (protection.result as Access<C>) : undefined;
 }
 
 function unprotected(): HoldfastError {

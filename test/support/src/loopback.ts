@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import type { Server } from 'node:http';
+import type { Server as HttpServer } from 'node:http';
+import type { Server } from 'node:net';
 
 /** Listens on 127.0.0.1 and resolves with the port, by default a free one. */
 export async function listen(server: Server, port = 0): Promise<number> {
@@ -11,7 +12,7 @@ export async function listen(server: Server, port = 0): Promise<number> {
 }
 
 /** Stops listening and ends every connection at once. Does nothing where it does not listen. */
-export async function stop(server: Server): Promise<void> {
+export async function stop(server: HttpServer): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, 'close');
   server.close();

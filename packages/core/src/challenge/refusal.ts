@@ -29,13 +29,18 @@ export interface Refusal {
   readonly body?: { readonly error: string; readonly error_description: string };
   /** Why. For logs and the error handler of the application, not for the client. */
   readonly rejection: Rejection;
+  /**
+   * Set where the request asked for nothing that needs access: a CORS preflight, or one without credentials where they are optional.
+   * An adapter lets it pass, without access, with these fields on the response, and gives this refusal where a route needs access
+   * after all. An adapter that knows nothing of it refuses.
+   */
+  readonly mayPass?: { readonly fields: Fields };
 }
 
 /** One sentence a code, the same for all its reasons, so that an answer tells a thief nothing about the token. */
 const DESCRIPTIONS: Record<ErrorCode, string> = {
   invalid_request: 'The request is malformed: send one access token, in one Authorization field.',
-  invalid_token:
-    'The access token is expired, revoked, malformed, not meant for this resource, or was not sent by the client it is bound to.',
+  invalid_token: 'The access token is not valid here, or was not sent by the client it is bound to.',
   invalid_dpop_proof: 'The DPoP proof is missing, malformed, expired, used before, or not made for this request and access token.',
   use_dpop_nonce: 'This resource requires a nonce in DPoP proofs: use the one in the DPoP-Nonce field of this response.',
   insufficient_scope: 'The access token does not have the scope that this request needs.',
