@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { generateDpopKey, makeProof, privateJwkOf } from '@holdfast/test-support/dpop';
+import { athOf, generateDpopKey, makeProof, privateJwkOf } from '@holdfast/test-support/dpop';
 import { base64url, hmac, jwtOfSegments, nonCanonical, rawJwt, unsignedJwt } from '@holdfast/test-support/jwt';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { rawRequest } from '@holdfast/test-support/raw-request';
@@ -285,17 +285,24 @@ describe('the form of a proof', () => {
   });
 
   it('DPOP-35 reads UTF-8 only, and JSON objects only', async () => {
-    const { key } = rs;
-    const good = JSON.stringify({ typ: 'dpop+jwt', alg: 'ES256', jwk: key.publicJwk });
-    for (const proof of [
-      rawJwt(`\ufeff${good}`, '{}', key),
-      rawJwt(good, Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), key),
-      rawJwt(good, '[]', key),
-      rawJwt(good, '"x"', key),
-      rawJwt('[]', '{}', key),
-    ]) {
-      expect(await sent(proof)).toBe(BAD_PROOF);
+    const { key, clock } = rs;
+    const head = JSON.stringify({ typ: 'dpop+jwt', alg: 'ES256', jwk: key.publicJwk });
+    const body = JSON.stringify({ jti: 'in UTF-8', htm: 'GET', htu: 'https://rs.example.com/r', iat: clock.now(), ath: athOf(token) });
+    const broken = Buffer.from(body.replace('UTF-8', 'UTF-?'), 'latin1');
+    broken[broken.indexOf('?')] = 0xff;
+    for (const [header, payload] of [
+      [`\ufeff${head}`, body],
+      [head, `\ufeff${body}`],
+      [head, broken],
+      [head, '[]'],
+      [head, '"x"'],
+      [head, `${body} x`],
+      ['[]', body],
+    ] as const) {
+      expect(await sent(rawJwt(header, payload, key))).toBe(BAD_PROOF);
+      expect(lastReason()).toBe('dpop.malformed');
     }
+    expect(await sent(rawJwt(head, body, key))).toBe('200');
   });
 });
 

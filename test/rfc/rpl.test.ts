@@ -173,6 +173,25 @@ describe('replay', () => {
     expect((await rs.send({ token, proof })).outcome).toBe(REPLAYED);
   });
 
+  it('RPL-06, RPL-12 remembers a proof to the end of whichever bound admitted it, the later one', async () => {
+    const secrets = ['a secret that is known here alone, of forty bytes'];
+    const untils = async (dpop: object, seconds: number): Promise<number> => {
+      let until = 0;
+      const replay = { firstUse: (use: { until: number }) => (until = use.until) > 0 };
+      const rs = await start({ nonce: { secrets, rotation: 120 }, ...dpop, replay });
+      rs.clock.set(Math.ceil(rs.clock.now() / 120) * 120);
+      const token = await rs.token();
+      const [nonce] = (await rs.present(token)).lines('dpop-nonce');
+      expect((await rs.present(token, { iat: rs.clock.now() + seconds, claims: { nonce } })).outcome).toBe('200');
+      return until - rs.clock.now();
+    };
+    // The nonce is good for two windows of 120 s, the iat for the window and a second.
+    expect(await untils({}, 0)).toBe(301);
+    expect(await untils({}, -200)).toBe(240);
+    expect(await untils({ window: { past: 60 } }, 0.5)).toBe(240);
+    expect(await untils({ nonceReplacesIat: true }, 86_400)).toBe(240);
+  });
+
   it.each(['1', '0', '', 'x'])('RPL-13 answers 425 to Early-Data: %s, unless it is accepted', async (value) => {
     const lines = [`Early-Data: ${value}`];
     const token = await base.token();
