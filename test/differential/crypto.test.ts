@@ -129,6 +129,24 @@ describe('node:crypto and WebCrypto say the same', () => {
     }
   });
 
+  it.each(['PS256', 'PS384', 'PS512', 'RS256'])(
+    'of a signature of %s that begins with zero, and lacks it',
+    { timeout: 60_000 },
+    async (algorithm) => {
+      const key = keyOf(algorithm);
+      for (let i = 0; ; i += 1) {
+        const proof = makeProof({ key, token: 't', iat: i });
+        const dot = proof.lastIndexOf('.');
+        const signature = Buffer.from(proof.slice(dot + 1), 'base64url');
+        if (signature[0] !== 0) continue;
+        const jwk = publicJwkOf(algorithm, key.publicJwk);
+        expect(await verdicts(algorithm, jwk, proof.slice(0, dot), signature)).toEqual([true, true]);
+        expect(await verdicts(algorithm, jwk, proof.slice(0, dot), signature.subarray(1))).toEqual([false, false]);
+        return;
+      }
+    },
+  );
+
   it('of hashes, MACs, encodings and comparisons', () => {
     fc.assert(
       fc.property(

@@ -197,6 +197,17 @@ describe('algorithms and keys of proofs', () => {
       sign(digest, Buffer.from(input), { key: signBy(key), padding: constants.RSA_PKCS1_PADDING });
     expect((await presentBy(rs, key, { signer: pkcs1 })).outcome).toBe(BAD_PROOF);
     expect((await presentBy(rs, key, { signer: salted(length) })).outcome).toBe('200');
+    // One in 256 begins with a zero. Without it, it is the same number and another spelling.
+    const beginsWithZero =
+      (cut: number) =>
+      (input: string): Uint8Array => {
+        for (;;) {
+          const signature = salted(length)(input);
+          if (signature[0] === 0) return signature.subarray(cut);
+        }
+      };
+    expect((await presentBy(rs, key, { signer: beginsWithZero(0) })).outcome).toBe('200');
+    expect((await presentBy(rs, key, { signer: beginsWithZero(1) })).outcome).toBe(BAD_PROOF);
   });
 
   it('ALG-10, ALG-11 takes coordinates in their one spelling alone', async () => {
@@ -234,8 +245,6 @@ describe('algorithms and keys of proofs', () => {
     expect(reason()[0]).toBe('dpop.too_long');
     const deep = '['.repeat(2_500) + ']'.repeat(2_500);
     expect((await rs.present(token, { claims: { deep: JSON.parse(deep) as unknown } })).outcome).toBe('200');
-    // Node itself refuses all fields together beyond 16 KiB.
-    expect((await rs.send({ token, proof: 'A'.repeat(65_536) })).status).toBe(431);
   });
 });
 

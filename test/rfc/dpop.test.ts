@@ -290,7 +290,7 @@ describe('the form of a proof', () => {
     const body = JSON.stringify({ jti: 'in UTF-8', htm: 'GET', htu: 'https://rs.example.com/r', iat: clock.now(), ath: athOf(token) });
     const broken = Buffer.from(body.replace('UTF-8', 'UTF-?'), 'latin1');
     broken[broken.indexOf('?')] = 0xff;
-    for (const [header, payload] of [
+    for (const [first, second] of [
       [`\ufeff${head}`, body],
       [head, `\ufeff${body}`],
       [head, broken],
@@ -299,7 +299,7 @@ describe('the form of a proof', () => {
       [head, `${body} x`],
       ['[]', body],
     ] as const) {
-      expect(await sent(rawJwt(header, payload, key))).toBe(BAD_PROOF);
+      expect(await sent(rawJwt(first, second, key))).toBe(BAD_PROOF);
       expect(lastReason()).toBe('dpop.malformed');
     }
     expect(await sent(rawJwt(head, body, key))).toBe('200');

@@ -83,8 +83,9 @@ export function importKey(algorithm: string, jwk: PublicJwk): Awaitable<VerifySi
   } catch {
     return undefined;
   }
+  const length = signatureLength(jwk, coordinate);
   return (signed, signature) => {
-    if (coordinate !== undefined && signature.length !== 2 * coordinate) return false;
+    if (signature.length !== length) return false;
     try {
       const written = coordinate === undefined ? signature : ecdsaToDer(signature, coordinate);
       return verify(digest, Buffer.from(signed, 'latin1'), key, written);
@@ -92,6 +93,14 @@ export function importKey(algorithm: string, jwk: PublicJwk): Awaitable<VerifySi
       return false;
     }
   };
+}
+
+/**
+ * Octets of a signature by this key. OpenSSL takes a signature by RSASSA-PSS that lacks its leading zeros, which RFC 8017 §8.1.2
+ * refuses in its first step: it would be the same signature in another spelling.
+ */
+function signatureLength(jwk: PublicJwk, coordinate = 32): number {
+  return jwk.kty === 'RSA' ? fromBase64url(jwk.n).length : 2 * coordinate;
 }
 
 /** `r ‖ s` (RFC 7518 §3.4) as the DER that OpenSSL reads: SEQUENCE { INTEGER r, INTEGER s }. */

@@ -27,7 +27,10 @@ export const toBase64url: typeof node.toBase64url = (bytes) => base64url.encode(
 export const importKey: typeof node.importKey = async (algorithm, jwk) => {
   const key = await importJWK({ ...jwk }, algorithm).catch(() => undefined);
   if (key === undefined) return undefined;
+  // The same as in node.ts: RSASSA-PSS is lenient here too. The other lengths WebCrypto checks.
+  const length = jwk.kty === 'RSA' ? base64url.decode(jwk.n).length : undefined;
   return async (signed, signature) => {
+    if (length !== undefined && signature.length !== length) return false;
     const dot = signed.indexOf('.');
     const jws = { protected: signed.slice(0, dot), payload: signed.slice(dot + 1), signature: base64url.encode(signature) };
     // What goes wrong here comes from the proof, and a signature that cannot be verified is not one.
