@@ -58,6 +58,14 @@ describe('the form of a proof', () => {
     expect(answer.outcome).toBe('400 BD:invalid_request');
   });
 
+  it('EXT-16, EXT-21 reads no token from a query or a form, with or without a proof', async () => {
+    const form = { method: 'POST', lines: ['Content-Type: application/x-www-form-urlencoded', 'Content-Length: 0'] };
+    expect((await rs.send({ ...form, target: `/r?access_token=${token}`, proof: rs.proof(token, { htm: 'POST' }) })).outcome).toBe(
+      '401 NONE',
+    );
+    expect((await rs.present(token, {}, { target: '/r?access_token=x' })).outcome).toBe('400 D:invalid_request');
+  });
+
   it('EXT-22 does not read Proxy-Authorization', async () => {
     expect((await rs.send({ lines: [`Proxy-Authorization: DPoP ${token}`], proof: rs.proof(token) })).outcome).toBe('401 NONE');
   });
