@@ -3,13 +3,22 @@ export type { CacheLimits } from './access-token/cache.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
-export { EXPOSED_FIELDS, type Fields, type Refusal } from './challenge/refusal.ts';
+export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { DpopOptions, FetchedKeys, GivenJwks, GivenPem, NonceOptions, ProfileName, ProtectedResourceOptions } from './options.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
-export { type ErrorCode, isRejection, type Reason, REASONS, type ReasonRow, type Rejection, type Scheme } from './rejection.ts';
+export {
+  type ErrorCode,
+  isRejection,
+  isUnavailable,
+  type Reason,
+  REASONS,
+  type ReasonRow,
+  type Rejection,
+  type Scheme,
+} from './rejection.ts';
 export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
 export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
 export type { Awaitable, Connection, EpochSeconds, Peer, ProtectedResourceRequest } from './request.ts';

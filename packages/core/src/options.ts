@@ -105,13 +105,16 @@ export interface NonceOptions {
   readonly rotation?: number;
 }
 
+/** Members that must not stand beside the others. */
+type Without<Name extends string> = { readonly [_ in Name]?: never };
+
 /** Keys as a JWK set (RFC 7517 §5): nothing is fetched. */
-export interface GivenJwks {
+export interface GivenJwks extends Without<'pem' | keyof FetchedKeys> {
   readonly jwks: JSONWebKeySet;
 }
 
 /** Keys as PEM public keys or certificates: nothing is fetched. */
-export interface GivenPem {
+export interface GivenPem extends Without<'jwks' | keyof FetchedKeys> {
   readonly pem: string | readonly string[];
 }
 

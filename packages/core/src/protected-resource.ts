@@ -14,7 +14,7 @@ import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
-import { isRejection, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
+import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -95,7 +95,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     trail.clientId = token.claims.client_id;
     const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate, proof: proof.proof };
     // The type of further claims is the application's word; iss, exp and aud were checked.
-    return confirm(token, presentation) as Promise<ConfirmedToken<C> | Rejection>;
+    return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -194,7 +194,7 @@ function outcomeOf(
   if (result.granted) return { outcome: 'granted', confirmations: result.confirmations.map(({ member }) => member) };
   const { rejected, detail, expected, received } = result.rejection;
   return {
-    outcome: result.status === 503 ? 'unavailable' : 'refused',
+    outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused',
     reason: rejected,
     text: REASONS[rejected].text,
     ...(detail !== undefined && { detail }),

@@ -12,6 +12,10 @@ export interface ReasonRow {
 
 /** Every reason for which a request can be refused, with its one HTTP answer. */
 export const REASONS = {
+  'request.unprotected': {
+    status: 401,
+    text: 'Nothing protects this route: no holdfast(…) ran before it, so nothing was granted. Mount it before the route.',
+  },
   'request.no_credentials': { status: 401, text: 'No access token stands in an Authorization field.' },
   'request.unsupported_scheme': { status: 401, text: 'The Authorization field uses a scheme that this resource does not offer.' },
   'request.malformed_authorization': {
@@ -304,4 +308,9 @@ export function reject(rejected: Reason, more?: Omit<Rejection, 'rejected'>): Re
 /** Tells a {@link Rejection} from what a stage hands on when it found nothing wrong. */
 export function isRejection(value: object): value is Rejection {
   return 'rejected' in value;
+}
+
+/** Whether a refusal is our fault and not the client's. */
+export function isUnavailable({ rejected }: Rejection): boolean {
+  return REASONS[rejected].status === 503;
 }

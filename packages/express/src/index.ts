@@ -2,13 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type Access,
   type AccessTokenClaims,
-  type Fields,
+  isUnavailable,
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
   protectedResource,
+  REASONS,
   type Refusal,
   type Requirements,
+  UNPROTECTED,
 } from '@holdfast/core';
 import { errorHeaders, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
@@ -28,8 +30,11 @@ export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
 
+/** Hands on to the next middleware, or to the error handler. */
+export type Next = (error?: unknown) => void;
+
 /** An Express middleware. */
-export type Middleware = (request: ExpressRequest, response: ServerResponse, next: (error?: unknown) => void) => void;
+export type Middleware = (request: ExpressRequest, response: ServerResponse, next: Next) => void;
 
 /** The middleware that protects, with the life of the resource behind it. */
 export interface HoldfastMiddleware extends Middleware {
@@ -55,16 +60,17 @@ export class HoldfastError extends Error {
   override readonly name = 'HoldfastError';
   readonly status: number;
   readonly statusCode: number;
-  /** Express may send the message of an error below 500. */
-  readonly expose = true;
+  /** Whether the message may be sent to the client. */
+  readonly expose: boolean;
   readonly headers: Readonly<Record<string, string | string[]>>;
-  readonly refusal: Refusal | undefined;
+  readonly refusal: Refusal;
 
-  constructor(message: string, status: number, fields: Fields, refusal?: Refusal) {
-    super(message);
-    this.status = status;
-    this.statusCode = status;
-    this.headers = errorHeaders(fields);
+  constructor(refusal: Refusal) {
+    super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
+    this.status = refusal.status;
+    this.statusCode = refusal.status;
+    this.expose = !isUnavailable(refusal.rejection);
+    this.headers = errorHeaders(refusal.fields);
     this.refusal = refusal;
   }
 }
@@ -76,7 +82,7 @@ interface Protection {
   readonly answer: Answer;
 }
 
-type Answer = (refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void) => void;
+type Answer = (refusal: Refusal, response: ServerResponse, next: Next) => void;
 
 // Kept where nobody else can write: req.auth belongs to too many, and what another has put there must never count.
 const protections = slot<Protection>();
@@ -99,20 +105,21 @@ export function holdfast(
   const resource = isResource(options) ? options : protectedResource(options);
   const answer = refusals === 'next' ? handOn : respond;
 
-  const protect: Middleware = (request, response, next) => {
-    const view = nodeRequest(request, request.originalUrl);
-    resource
-      .verify(view)
-      .then((result) => {
-        // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
-        if (response.headersSent || response.destroyed) return;
-        if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
-        protections.set(view, { resource, result, answer });
-        setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
-        next();
-      })
-      .catch(next);
-  };
+  async function decide(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
+    try {
+      const view = nodeRequest(request, request.originalUrl);
+      const result = await resource.verify(view);
+      // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
+      if (response.headersSent || response.destroyed) return;
+      if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+      protections.set(view, { resource, result, answer });
+      setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
+      next();
+    } catch (error) {
+      next(error);
+    }
+  }
+  const protect: Middleware = (request, response, next) => void decide(request, response, next);
   return Object.assign(protect, {
     ready: () => resource.ready(),
     close: () => resource.close(),
@@ -139,7 +146,7 @@ export function requires(requirements: Requirements): Middleware {
   const prepared = prepareRequirements(requirements);
   return (request, response, next) => {
     const protection = protectionOf(request);
-    if (protection === undefined) return next(unprotected());
+    if (protection === undefined) return next(new HoldfastError(UNPROTECTED));
     const { resource, answer } = protection;
     const result = protection.result.granted ? resource.authorize(protection.result, prepared) : protection.result;
     if (result.granted) return next();
@@ -154,11 +161,9 @@ export function requires(requirements: Requirements): Middleware {
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
   const protection = protectionOf(request);
-  if (protection === undefined) throw unprotected();
+  if (protection === undefined) throw new HoldfastError(UNPROTECTED);
   const { result } = protection;
-  if (!result.granted) {
-    throw new HoldfastError('The request has no access: it came without credentials.', result.status, result.fields, result);
-  }
+  if (!result.granted) throw new HoldfastError(result);
   return result as Access<C>;
 }
 
@@ -168,20 +173,15 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> | undefined {
   const protection = protectionOf(request);
-  if (protection === undefined) throw unprotected();
+  if (protection === undefined) throw new HoldfastError(UNPROTECTED);
   return protection.result.granted ? (protection.result as Access<C>) : undefined;
-}
-
-function unprotected(): HoldfastError {
-  const fields = [['WWW-Authenticate', 'Bearer realm="holdfast"']] as const;
-  return new HoldfastError('No holdfast(…) ran before this route, so nothing was granted. Mount it before the route.', 401, fields);
 }
 
 function respond(refusal: Refusal, response: ServerResponse): void {
   sendRefusal(response, refusal);
 }
 
-function handOn(refusal: Refusal, response: ServerResponse, next: (error?: unknown) => void): void {
+function handOn(refusal: Refusal, response: ServerResponse, next: Next): void {
   setFields(response, refusal.fields);
-  next(new HoldfastError(refusal.body?.error_description ?? 'Refused', refusal.status, refusal.fields, refusal));
+  next(new HoldfastError(refusal));
 }

@@ -19,7 +19,8 @@ const LONGEST_TOKEN = 16_384;
 
 const SCHEMES: readonly Scheme[] = ['Bearer', 'DPoP'];
 const TOKEN68 = /^[A-Za-z0-9\-._~+/]+=*$/;
-const SCHEME_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+/;
+/** The name of one of our schemes, and not only the beginning of a longer name. */
+const SCHEME = /^(?:bearer|dpop)(?![!#$%&'*+\-.^_`|~0-9A-Za-z])/i;
 /** Credentials of ours behind a comma: several lines that something on the way has joined. */
 const JOINED = /,[ \t]*(bearer|dpop)(?=[ \t]|$)/gi;
 
@@ -58,16 +59,15 @@ export function needsNoAccess(request: ProtectedResourceRequest, credentials: 'r
 }
 
 function readCredentials(line: string): PresentedToken | Rejection {
-  const name = SCHEME_NAME.exec(line)?.[0] ?? '';
-  const scheme = schemeNamed(name);
+  const scheme = schemeOf(line);
   if (scheme === undefined) {
     const joined = joinedSchemes(line);
     return joined.length === 0 ? reject('request.unsupported_scheme') : reject('request.several_authorizations', { schemes: joined });
   }
-  let start = name.length;
+  let start = scheme.length;
   while (line.charCodeAt(start) === 0x20) start += 1;
   const value = line.slice(start);
-  if (start > name.length && TOKEN68.test(value)) {
+  if (start > scheme.length && TOKEN68.test(value)) {
     return value.length <= LONGEST_TOKEN
       ? { scheme, value }
       : reject('request.token_too_long', {
@@ -82,17 +82,18 @@ function readCredentials(line: string): PresentedToken | Rejection {
     : reject('request.several_authorizations', { schemes: unique([scheme, ...joined]) });
 }
 
-function schemeNamed(name: string): Scheme | undefined {
-  const lower = name.toLowerCase();
-  return SCHEMES.find((scheme) => scheme.toLowerCase() === lower);
+/** Both names differ in their first letter, in either case. */
+function schemeOf(line: string): Scheme | undefined {
+  if (!SCHEME.test(line)) return undefined;
+  return (line.charCodeAt(0) | 0x20) === 0x62 ? 'Bearer' : 'DPoP';
 }
 
 function joinedSchemes(line: string): Scheme[] {
-  return unique([...line.matchAll(JOINED)].map(([, name]) => schemeNamed(name ?? '')));
+  return unique([...line.matchAll(JOINED)].map(([, name = '']) => schemeOf(name)));
 }
 
 function schemesIn(lines: readonly string[]): Scheme[] {
-  return unique(lines.flatMap((line) => [schemeNamed(SCHEME_NAME.exec(line)?.[0] ?? ''), ...joinedSchemes(line)]));
+  return unique(lines.flatMap((line) => [schemeOf(line), ...joinedSchemes(line)]));
 }
 
 function unique(schemes: readonly (Scheme | undefined)[]): Scheme[] {

@@ -10,15 +10,18 @@ export interface Requirements {
 
 const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 
-/** Requirements, checked and ready to be compared. */
+declare const prepared: unique symbol;
+
+/** Requirements, checked and ready to be compared: made by {@link prepareRequirements} alone. */
 export interface PreparedRequirements {
+  readonly [prepared]: true;
   readonly scopes: readonly string[];
 }
 
 /** Checks requirements when a route is made. Throws one `TypeError` that names what is wrong and how to write it. */
 export function prepareRequirements(requirements: Requirements): PreparedRequirements {
   const { scope } = requirements;
-  const scopes = typeof scope === 'string' ? scope.split(' ') : Array.isArray(scope) ? [...scope] : [];
+  const scopes: readonly unknown[] = typeof scope === 'string' ? scope.split(' ') : Array.isArray(scope) ? scope : [];
   const wrong = scopes.filter((token) => typeof token !== 'string' || !SCOPE_TOKEN.test(token));
   const unknown = Object.keys(requirements).filter((name) => name !== 'scope');
   const problems = [
@@ -28,7 +31,7 @@ export function prepareRequirements(requirements: Requirements): PreparedRequire
       : []),
   ];
   if (problems.length > 0) throw new TypeError(`requires: ${problems.join('; ')}.`);
-  return { scopes };
+  return { scopes } as PreparedRequirements;
 }
 
 /** Authorizes a confirmed token for one route: takes nothing less than a {@link ConfirmedToken}. */

@@ -1,4 +1,4 @@
-import { type ErrorCode, REASONS, type ReasonRow, type Rejection, type Scheme } from '../rejection.ts';
+import { type ErrorCode, REASONS, type ReasonRow, reject, type Rejection, type Scheme } from '../rejection.ts';
 import { challenge, type ChallengeParameters } from './www-authenticate.ts';
 
 /** Lines of response fields, in order; a name may come more than once. */
@@ -59,11 +59,18 @@ export interface FurtherFields {
   readonly nonce: () => Fields;
 }
 
+const NOTHING_FURTHER: FurtherFields = { always: NO_FIELDS, nonce: () => NO_FIELDS };
+
 /**
  * The refusal for a rejection. Every offered challenge stands on a line of its own; the error stands in the challenge of the
  * scheme that the client used. What is our fault, or only a matter of when, carries no challenge and no word of why.
  */
-export function refuse(rejection: Rejection, offered: readonly OfferedChallenge[], used: Scheme | undefined, more: FurtherFields): Refusal {
+export function refuse(
+  rejection: Rejection,
+  offered: readonly OfferedChallenge[],
+  used: Scheme | undefined,
+  more: FurtherFields = NOTHING_FURTHER,
+): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
   if (error === undefined && status !== 401) {
     // RFC 8470 §5.2: after 425 the client knows by itself when to try again.
@@ -84,3 +91,10 @@ export function refuse(rejection: Rejection, offered: readonly OfferedChallenge[
     rejection,
   };
 }
+
+/** The refusal of a route that no resource protects, for adapters: nothing was granted there, so nobody gets in. */
+export const UNPROTECTED: Refusal = refuse(
+  reject('request.unprotected'),
+  [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }],
+  undefined,
+);

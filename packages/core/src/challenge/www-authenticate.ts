@@ -13,6 +13,6 @@ export function challenge(scheme: Scheme, parameters: ChallengeParameters): stri
  * A quoted-string (RFC 9110 §5.6.4): quotes and backslashes are escaped; what cannot stand in one at all (control characters,
  * and text outside ISO 8859-1, which a field cannot carry) becomes a question mark.
  */
-export function quotedString(text: string): string {
+function quotedString(text: string): string {
   return `"${text.replace(/[^\t\x20-\x7e\x80-\xff]/gu, '?').replace(/["\\]/g, '\\$&')}"`;
 }

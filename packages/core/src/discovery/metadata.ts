@@ -12,7 +12,7 @@ export interface AuthorizationServerMetadata {
  * Where the metadata of an issuer can be, in the order in which it is looked for. Without a path the two well-known names of
  * RFC 8414 and OpenID Connect; with one also the form that OpenID Connect appends (RFC 8414 §3.1 and §5).
  */
-export function metadataUrls(issuer: string): string[] {
+function metadataUrls(issuer: string): string[] {
   const { origin, pathname, search } = new URL(issuer);
   const path = pathname.replace(/\/$/, '');
   const inserted = ['oauth-authorization-server', 'openid-configuration'].map((name) => `${origin}/.well-known/${name}${path}${search}`);

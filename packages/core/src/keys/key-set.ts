@@ -175,7 +175,11 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
     if (typeof timer === 'object') timer.unref();
   }
 
-  const unavailable = (at: EpochSeconds): Rejection => reject('unavailable.keys', { retryAfter: Math.max(1, Math.ceil(waiting(at))) });
+  const unavailable = (at: EpochSeconds): Rejection =>
+    reject('unavailable.keys', {
+      retryAfter: Math.max(1, Math.ceil(waiting(at))),
+      ...(failure instanceof Error && { detail: failure.message }),
+    });
 
   return {
     async keysFor(header, at) {
