@@ -10,7 +10,7 @@ export interface MemoryReplayStoreOptions {
 }
 
 /** The store holds as many live uses as it may. */
-export class ReplayStoreFull extends Error {
+class ReplayStoreFull extends Error {
   override readonly name = 'ReplayStoreFull';
 }
 
