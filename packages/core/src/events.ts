@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { channel } from 'node:diagnostics_channel';
 import type { Reason, Scheme } from './rejection.ts';
 import type { EpochSeconds } from './request.ts';
@@ -55,4 +56,9 @@ export function decisionSink(onEvent: ((event: ResourceEvent) => void) | undefin
 /** Tells the people who run the process. */
 export function warn(message: string): void {
   process.emitWarning(message, 'HoldfastWarning');
+}
+
+/** Whether this process is known to be one of several that answer the same clients. */
+export function isOneOfSeveral(): boolean {
+  return cluster.isWorker;
 }

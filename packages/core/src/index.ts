@@ -3,11 +3,11 @@ export type { CacheLimits } from './access-token/cache.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
-export { type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
+export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
-export type { FetchedKeys, GivenJwks, GivenPem, ProtectedResourceOptions } from './options.ts';
+export type { DpopOptions, FetchedKeys, GivenJwks, GivenPem, NonceOptions, ProfileName, ProtectedResourceOptions } from './options.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
 export {
   type ErrorCode,
@@ -19,4 +19,6 @@ export {
   type Rejection,
   type Scheme,
 } from './rejection.ts';
+export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
+export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
 export type { Awaitable, Connection, EpochSeconds, Peer, ProtectedResourceRequest } from './request.ts';

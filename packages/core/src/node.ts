@@ -50,10 +50,21 @@ class NodeRequest implements ProtectedResourceRequest {
   }
 }
 
-/** Sets fields on a response, several lines of one name as several lines. */
+/** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
 export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
   if (fields.length === 0) return;
-  for (const [name, lines] of linesByName(fields)) response.setHeader(name, lines);
+  for (const [name, lines] of linesByName(fields)) {
+    if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
+    else response.setHeader(name, lines);
+  }
+}
+
+const EXPOSE = 'Access-Control-Expose-Headers';
+
+/** The names in several lists as one list; names of fields are the same in any case. */
+function withoutRepeats(lists: readonly (string | number)[]): string {
+  const names = lists.flatMap((list) => String(list).split(',')).map((name) => name.trim());
+  return [...new Map(names.filter(Boolean).map((name) => [name.toLowerCase(), name])).values()].join(', ');
 }
 
 /** The lines of each name, in the form that `setHeader` takes. */
@@ -64,6 +75,14 @@ export function linesByName(fields: Fields): Map<string, string | string[]> {
     byName.set(name, lines === undefined ? value : [lines, value].flat());
   }
   return byName;
+}
+
+/**
+ * Fields as the headers of an error, for frameworks that set them on the response. Without what is exposed to scripts: that is on
+ * the response already, together with what others have exposed, and would be replaced.
+ */
+export function errorHeaders(fields: Fields): Record<string, string | string[]> {
+  return Object.fromEntries(linesByName(fields.filter(([name]) => name !== EXPOSE)));
 }
 
 /** Answers a request with its refusal: status, fields, and the body as JSON where it has one. */

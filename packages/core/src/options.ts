@@ -3,9 +3,15 @@ import type { CacheLimits } from './access-token/cache.ts';
 import type { ExtractOptions } from './access-token/extract.ts';
 import type { KeyOrigin } from './access-token/issuers.ts';
 import type { CertificateSource } from './certificate/thumbprint.ts';
+import type { DpopSettings } from './confirmation/dpop.ts';
+import { type PublicOrigin, readOrigin } from './confirmation/htu.ts';
+import { hmacNonces, type NonceSource, nonceSecret } from './confirmation/nonce.ts';
 import type { Fetch } from './discovery/fetch-json.ts';
 import { isSecureUrl } from './discovery/metadata.ts';
-import type { ResourceEvent } from './events.ts';
+import { isOneOfSeveral, type ResourceEvent, warn } from './events.ts';
+import type { Scheme } from './rejection.ts';
+import { memoryReplayStore } from './replay/memory.ts';
+import type { ReplayStore } from './replay/replay-store.ts';
 import type { EpochSeconds } from './request.ts';
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
@@ -25,8 +31,34 @@ export interface ProtectedResourceOptions {
   readonly unconstrained?: 'refuse' | 'accept';
   /** `alg` values of access tokens. By default ES, PS and RS with 256, 384 and 512 bits, EdDSA and Ed25519. */
   readonly algorithms?: readonly string[];
-  /** Sets of further requirements. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be there (RFC 9068 §2.2). */
-  readonly profiles?: readonly 'rfc9068'[];
+  /**
+   * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
+   * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
+   * early; a replay store that all instances share. `mcp`: proofs at most 300 s old or early.
+   */
+  readonly profiles?: readonly ProfileName[];
+  /**
+   * Where clients reach this API, which is what a DPoP proof must be made for: an origin as `https://api.example.com`, or several;
+   * with a path where the edge strips one before it hands requests on. https; http only on the loopback interface. By default
+   * the origins of an `audience` that is a URL. `Host` and forwarded fields are not believed.
+   */
+  readonly publicUrl?: string | readonly string[];
+  /**
+   * DPoP (RFC 9449). By default offered when the origin is known, by `publicUrl` or an `audience` that is a URL. Where it is not
+   * offered, DPoP-bound tokens are refused.
+   */
+  readonly dpop?: boolean | DpopOptions;
+  /** The schemes that are offered. `['DPoP']` leaves the Bearer challenge out, and Bearer requests count as without credentials. */
+  readonly schemes?: readonly Scheme[];
+  /**
+   * `optional` lets a request without an `Authorization` field through to the routes, without access: what needs it still refuses.
+   * A field that is there is judged as always. By default `required`. Either way a CORS preflight passes, without access.
+   */
+  readonly credentials?: 'required' | 'optional';
+  /** `true` adds `WWW-Authenticate` and `DPoP-Nonce` to `Access-Control-Expose-Headers`, so that scripts of other origins can read them. */
+  readonly cors?: boolean;
+  /** A request that an edge marks as TLS early data (`Early-Data: 1`), which can be replayed: 425 by default (RFC 8470 §5.2). */
+  readonly earlyData?: 'refuse' | 'accept';
   /** Seconds by which the clocks may differ when `exp`, `nbf` and `iat` are compared: 5 by default, 60 at most. */
   readonly clockTolerance?: number;
   /** Keys that are given, or how fetched ones are kept. */
@@ -43,6 +75,34 @@ export interface ProtectedResourceOptions {
   readonly fetch?: Fetch;
   /** The clock, in seconds since 1970. */
   readonly now?: () => EpochSeconds;
+}
+
+/** A name in `profiles`. */
+export type ProfileName = 'rfc9068' | 'fapi2' | 'mcp';
+
+/** How DPoP proofs are judged. Times in seconds. */
+export interface DpopOptions {
+  /** `alg` values of proofs, in the order of the challenge. By default ES and PS with 256, 384 and 512 bits, EdDSA and Ed25519; RS256 can be added. */
+  readonly algorithms?: readonly string[];
+  /** How far `iat` may lie in the past (default 300, at most 3,600) and in the future (default 60, at most 300). */
+  readonly window?: { readonly past?: number; readonly future?: number };
+  /**
+   * Whether every proof must have a nonce of ours (RFC 9449 §9). `required` makes a secret for this process; several instances
+   * need the same `secrets`. By default `off`, and a nonce in a proof is ignored.
+   */
+  readonly nonce?: 'off' | 'required' | NonceOptions;
+  /** The nonce tells the age of a proof, and `iat` is not judged: for clients with wrong clocks. Needs `nonce`. */
+  readonly nonceReplacesIat?: boolean;
+  /** Where used proofs are remembered. By default in the memory of this process; `false` lets a proof be used again in its window. */
+  readonly replay?: false | ReplayStore;
+}
+
+/** Nonces that several instances know. */
+export interface NonceOptions {
+  /** One or two, of 32 bytes at least, text or bytes. The first makes nonces, both are accepted: to rotate, put a new one before the old. */
+  readonly secrets: readonly (string | Uint8Array)[];
+  /** Seconds after which there is another nonce; one is accepted for this long at least, and twice at most. Default 120. */
+  readonly rotation?: number;
 }
 
 /** Members that must not stand beside the others. */
@@ -87,13 +147,67 @@ export interface ResourceSettings extends ExtractOptions {
   readonly keys: KeyOrigin;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
+  /** Absent where DPoP is not offered. */
+  readonly dpop: DpopSettings | undefined;
+  readonly credentials: 'required' | 'optional';
+  readonly cors: boolean;
+  readonly earlyData: 'refuse' | 'accept';
   readonly onEvent: ((event: ResourceEvent) => void) | undefined;
   readonly fetch: Fetch;
   readonly now: () => EpochSeconds;
 }
 
 const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
-const RFC9068_CLAIMS = ['sub', 'client_id', 'iat', 'jti'];
+const PROOF_ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'Ed25519'];
+const PROOF_WINDOW = { past: 300, future: 60 };
+const WIDEST_PROOF_WINDOW = { past: 3600, future: 300 };
+const NONCE_ROTATION = 120;
+const LEAST_SECRET = 32;
+
+/** What a profile asks for; what it does not name is as without it. */
+interface Profile {
+  readonly claims?: readonly string[];
+  readonly algorithms?: readonly string[];
+  readonly window?: { readonly past: number; readonly future: number };
+  readonly boundTokens?: true;
+  readonly sharedReplay?: true;
+}
+
+const PROFILES: Readonly<Record<ProfileName, Profile>> = {
+  rfc9068: { claims: ['sub', 'client_id', 'iat', 'jti'] },
+  // FAPI 2.0 Security Profile §5.3.4, §5.4.1, §5.3.2.1
+  fapi2: {
+    algorithms: ['ES256', 'PS256', 'EdDSA', 'Ed25519'],
+    window: { past: 60, future: 10 },
+    boundTokens: true,
+    sharedReplay: true,
+  },
+  mcp: { window: { past: 300, future: 300 } },
+};
+
+/** What several profiles ask for together. */
+interface Demands {
+  readonly claims: readonly string[];
+  readonly allows: (algorithm: string) => boolean;
+  readonly window: { readonly past: number; readonly future: number };
+  readonly boundTokens: boolean;
+  readonly sharedReplay: boolean;
+}
+
+function demandsOf(names: readonly ProfileName[]): Demands {
+  const profiles = names.map((name) => PROFILES[name]);
+  return {
+    claims: profiles.flatMap(({ claims = [] }) => claims),
+    allows: (algorithm) => profiles.every(({ algorithms }) => algorithms === undefined || algorithms.includes(algorithm)),
+    window: {
+      past: Math.min(WIDEST_PROOF_WINDOW.past, ...profiles.map(({ window = WIDEST_PROOF_WINDOW }) => window.past)),
+      future: Math.min(WIDEST_PROOF_WINDOW.future, ...profiles.map(({ window = WIDEST_PROOF_WINDOW }) => window.future)),
+    },
+    boundTokens: profiles.some(({ boundTokens }) => boundTokens),
+    sharedReplay: profiles.some(({ sharedReplay }) => sharedReplay),
+  };
+}
+
 const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
 const FETCHED_KEYS = { freshFor: 600, staleFor: 3600, cooldown: 30, timeout: 5, largest: 512 * 1024 };
 
@@ -102,20 +216,27 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const check = new Check();
   const o = check.object('options', given, OPTION_NAMES);
   const audience = check.audience(o['audience']);
+  const demands = demandsOf(check.profiles(o['profiles']));
+  const allowed = ALGORITHMS.filter(demands.allows);
+  const { dpop, schemes } = check.dpop(o, audience, demands);
   const settings: ResourceSettings = {
     issuer: check.issuer(o['issuer']),
     audience,
     certificate: check.callable<CertificateSource>('certificate', o['certificate'], 'a certificate source, as fromTls()'),
     certificateValidity: check.certificatePolicy(o['certificatePolicy']),
-    unconstrained: check.oneOf('unconstrained', o['unconstrained'], ['refuse', 'accept']),
-    algorithms: check.list('algorithms', o['algorithms'], ALGORITHMS, ALGORITHMS),
-    requiredClaims: check.list('profiles', o['profiles'], ['rfc9068'], []).length > 0 ? RFC9068_CLAIMS : [],
+    unconstrained: check.oneOf('unconstrained', o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
+    algorithms: check.list('algorithms', o['algorithms'], allowed, allowed),
+    requiredClaims: demands.claims,
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
     keys: check.keys(o['keys']),
     cache: o['cache'] === false ? undefined : check.cache(o['cache']),
     realm: check.realm(o['realm'] ?? audience[0]),
     queryToken: check.oneOf('queryToken', o['queryToken'], ['refuse', 'ignore']),
-    schemes: ['Bearer'],
+    schemes,
+    dpop,
+    credentials: check.oneOf('credentials', o['credentials'], ['required', 'optional']),
+    cors: check.flag('cors', o['cors']),
+    earlyData: check.oneOf('earlyData', o['earlyData'], ['refuse', 'accept']),
     onEvent: check.callable<(event: ResourceEvent) => void>('onEvent', o['onEvent'], 'a function'),
     fetch: check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init)),
     now: monotone(
@@ -124,7 +245,22 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     ),
   };
   check.done();
+  if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
   return settings;
+}
+
+/** What one process keeps for itself while others answer the same clients. */
+function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
+  if (dpop?.replay?.perProcess === true) {
+    warn(
+      'Proofs that were used are remembered in this process alone, and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay.',
+    );
+  }
+  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
+    warn(
+      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
+    );
+  }
 }
 
 const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
@@ -135,6 +271,12 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   unconstrained: true,
   algorithms: true,
   profiles: true,
+  publicUrl: true,
+  dpop: true,
+  schemes: true,
+  credentials: true,
+  cors: true,
+  earlyData: true,
   clockTolerance: true,
   keys: true,
   cache: true,
@@ -227,6 +369,125 @@ class Check {
     return true;
   }
 
+  profiles(value: unknown): readonly ProfileName[] {
+    const names = Object.keys(PROFILES) as ProfileName[];
+    const given = this.list('profiles', value, names, []);
+    return names.filter((name) => given.includes(name));
+  }
+
+  /** DPoP, and the schemes that are offered with or without it. */
+  dpop(
+    o: Readonly<Record<string, unknown>>,
+    audience: readonly string[],
+    demands: Demands,
+  ): { dpop: DpopSettings | undefined; schemes: readonly Scheme[] } {
+    const { dpop: given, schemes: asked } = o;
+    const origins = this.#origins(o['publicUrl'], audience);
+    const schemes = this.list('schemes', asked, ['Bearer', 'DPoP'], ['Bearer', 'DPoP']) as readonly Scheme[];
+    const wanted = asked === undefined ? given !== undefined && given !== false : schemes.includes('DPoP');
+    const on = given !== false && schemes.includes('DPoP') && (origins.length > 0 || wanted);
+    if (given === false && asked !== undefined && wanted) this.#wrong('dpop', given, 'Leave it out, or take DPoP out of schemes');
+    if (given !== undefined && given !== false && !schemes.includes('DPoP')) this.#wrong('schemes', asked, 'Add DPoP, or set dpop: false');
+    if (wanted && given !== false && origins.length === 0 && o['publicUrl'] === undefined) {
+      this.#wrong(
+        'publicUrl',
+        undefined,
+        "DPoP proofs name the URI they are for. Say where clients reach this API, as 'https://api.example.com'",
+      );
+    }
+    if (!on) {
+      if (given !== undefined && typeof given !== 'boolean') this.object('dpop', given, DPOP_OPTION_NAMES);
+      return { dpop: undefined, schemes: schemes.filter((scheme) => scheme !== 'DPoP') };
+    }
+    const options = typeof given === 'boolean' || given === undefined ? {} : this.object('dpop', given, DPOP_OPTION_NAMES);
+    const resource = JSON.stringify(audience);
+    const nonces = this.#nonces(options['nonce'], resource);
+    const nonceReplacesIat = this.flag('dpop.nonceReplacesIat', options['nonceReplacesIat']);
+    if (nonceReplacesIat && nonces === undefined) this.#wrong('dpop.nonceReplacesIat', true, "Require nonces too: dpop.nonce: 'required'");
+    const replay = this.#replay(options['replay'], demands);
+    return {
+      schemes: schemes.includes('Bearer') ? ['Bearer', 'DPoP'] : ['DPoP'],
+      dpop: {
+        algorithms: this.list(
+          'dpop.algorithms',
+          options['algorithms'],
+          [...PROOF_ALGORITHMS, 'RS256'].filter(demands.allows),
+          PROOF_ALGORITHMS.filter(demands.allows),
+        ),
+        window: this.#window(options['window'], demands),
+        nonces,
+        nonceReplacesIat,
+        replay,
+        origins,
+        resource,
+      },
+    };
+  }
+
+  #origins(value: unknown, audience: readonly string[]): readonly PublicOrigin[] {
+    if (value === undefined) return unique(audience.flatMap((uri) => (isSecureUrl(uri) ? [new URL(uri).origin] : []))).flatMap(originOf);
+    const list: unknown[] = Array.isArray(value) ? value : [value];
+    const origins = list.map((url) => (typeof url === 'string' && isSecureUrl(url) ? readOrigin(url) : undefined));
+    if (origins.length === 0 || origins.includes(undefined)) {
+      this.#wrong(
+        'publicUrl',
+        value,
+        "Give the https URL under which clients reach this API, or several, as 'https://api.example.com', with a path only where the edge strips it, without user, query and fragment (http only on the loopback interface)",
+      );
+      return [];
+    }
+    return origins.filter((origin) => origin !== undefined);
+  }
+
+  #window(value: unknown, demands: Demands): { past: number; future: number } {
+    const { past, future } = this.object('dpop.window', value ?? {}, { past: true, future: true });
+    const widest = demands.window;
+    return {
+      past: this.number('dpop.window.past', past, Math.min(PROOF_WINDOW.past, widest.past), 1, widest.past),
+      future: this.number('dpop.window.future', future, Math.min(PROOF_WINDOW.future, widest.future), 0, widest.future),
+    };
+  }
+
+  #nonces(value: unknown, resource: string): NonceSource | undefined {
+    if (value === undefined || value === 'off') return undefined;
+    if (value === 'required') return hmacNonces({ secrets: [nonceSecret()], rotation: NONCE_ROTATION, resource });
+    if (typeof value !== 'object') {
+      this.#wrong('dpop.nonce', value, "Give 'off', 'required', or { secrets: [ … ] } for several instances");
+      return undefined;
+    }
+    const { secrets, rotation } = this.object('dpop.nonce', value, { secrets: true, rotation: true });
+    const list: unknown[] = Array.isArray(secrets) ? secrets : [];
+    const bytes = list.flatMap((secret) =>
+      typeof secret === 'string' ? [new TextEncoder().encode(secret)] : secret instanceof Uint8Array ? [Uint8Array.from(secret)] : [],
+    );
+    const fits = bytes.length === list.length && (list.length === 1 || list.length === 2);
+    if (!fits || bytes.some(({ length }) => length < LEAST_SECRET)) {
+      // What was given is not shown: it is secret.
+      this.#problems.push(`dpop.nonce.secrets: are not usable. Give one or two, of ${LEAST_SECRET} bytes at least: text or Uint8Array.`);
+    }
+    return hmacNonces({ secrets: bytes, rotation: this.number('dpop.nonce.rotation', rotation, NONCE_ROTATION, 10, 3600), resource });
+  }
+
+  #replay(value: unknown, { sharedReplay }: Demands): ReplayStore | undefined {
+    if (value !== undefined && value !== false && !isReplayStore(value)) {
+      this.#wrong('dpop.replay', value, 'Give a replay store, as memoryReplayStore(), or false');
+      return undefined;
+    }
+    if (sharedReplay && (value === undefined || value === false || value.perProcess === true)) {
+      this.#wrong(
+        'dpop.replay',
+        value,
+        'The profile fapi2 demands a store that all instances share. Give one, or set dpop: false for mutual TLS alone',
+      );
+    }
+    return value === undefined ? memoryReplayStore() : value === false ? undefined : value;
+  }
+
+  flag(option: string, value: unknown): boolean {
+    if (value !== undefined && typeof value !== 'boolean') this.#wrong(option, value, 'Give true or false');
+    return value === true;
+  }
+
   /** What a function takes and returns cannot be checked here: `T` is the documented shape. */
   callable<T>(option: string, value: unknown, what: string): T | undefined {
     if (value !== undefined && typeof value !== 'function') this.#wrong(option, value, `Give ${what}`);
@@ -307,6 +568,27 @@ class Check {
       largest: this.number('keys.largest', given['largest'], FETCHED_KEYS.largest, 1024, 16 * 1024 * 1024),
     };
   }
+}
+
+const DPOP_OPTION_NAMES: Record<keyof DpopOptions, true> = {
+  algorithms: true,
+  window: true,
+  nonce: true,
+  nonceReplacesIat: true,
+  replay: true,
+};
+
+function isReplayStore(value: unknown): value is ReplayStore {
+  return typeof value === 'object' && value !== null && 'firstUse' in value && typeof value.firstUse === 'function';
+}
+
+function originOf(url: string): PublicOrigin[] {
+  const origin = readOrigin(url);
+  return origin === undefined ? [] : [origin];
+}
+
+function unique(values: readonly string[]): string[] {
+  return [...new Set(values)];
 }
 
 function isKeySet(value: unknown): value is JSONWebKeySet {

@@ -1,16 +1,18 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
-import { extractAccessToken } from './access-token/extract.ts';
+import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { keysOfIssuer } from './access-token/issuers.ts';
 import { jwtAccessToken } from './access-token/jwt.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
-import { type Fields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
+import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
-import { dpopNotOffered } from './confirmation/dpop.ts';
+import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
 import { mtls } from './confirmation/mtls.ts';
+import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
+import { ProofKeys } from './keys/proof-key.ts';
 import { type ProtectedResourceOptions, readOptions } from './options.ts';
 import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
@@ -21,8 +23,6 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
   readonly granted: true;
   /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
   readonly confirmed: boolean;
-  /** Fields that the response has to carry. */
-  readonly fields: Fields;
 }
 
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
@@ -46,33 +46,46 @@ interface Trail {
   clientId?: string | undefined;
 }
 
-const NO_FIELDS: Fields = Object.freeze([]);
-
 /**
  * Makes a protected resource. Throws one `TypeError` that lists every problem in the options.
  *
  * A request is judged in a straight line, cheap before dear: extract the access token, authenticate it, confirm its sender
- * (RFC 8705 §3), and route by route authorize it. Any stage may answer a rejection, which becomes the refusal.
+ * (RFC 8705 §3, RFC 9449 §4.3), and route by route authorize it. Any stage may answer a rejection, which becomes the refusal.
  */
 export function protectedResource<C extends AccessTokenClaims = AccessTokenClaims>(
   options: ProtectedResourceOptions,
 ): ProtectedResource<C> {
   const settings = readOptions(options);
-  const { now, certificate: source } = settings;
+  const { now, certificate: source, dpop: dpopSettings } = settings;
   const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
   const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
+  const proofKeys = new ProofKeys();
   const confirm = confirmToken(
-    [mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined), dpopNotOffered],
+    // What costs little comes first: where both are bound, the certificate before the proof.
+    [
+      mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
+      dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
+    ],
     settings.unconstrained,
   );
-  const challenges: readonly OfferedChallenge[] = [{ scheme: 'Bearer', parameters: { realm: settings.realm } }];
+  const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
+    scheme,
+    parameters: { realm: settings.realm, algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined },
+  }));
+  const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
   const judged = slot<Promise<Access<C> | Refusal>>();
 
-  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection> {
+  /** `undefined` says that nothing was asked for that needs access. */
+  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection | undefined> {
+    if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
+    if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
     if (isRejection(presented)) return presented;
     trail.scheme = presented.scheme;
+    if (settings.earlyData === 'refuse' && request.fieldLines('early-data').length > 0) return reject('request.early_data');
+    const proof = readPresentedProof(request, presented.scheme);
+    if (isRejection(proof)) return proof;
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
@@ -80,23 +93,42 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     if (isRejection(token)) return token;
     trail.issuer = token.issuer;
     trail.clientId = token.claims.client_id;
-    const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate };
+    const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate, proof: proof.proof };
     // The type of further claims is the application's word; iss, exp and aud were checked.
     return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
+  }
+
+  /** A proof beside another scheme than DPoP is not looked at. */
+  function readPresentedProof(request: ProtectedResourceRequest, scheme: Scheme): { proof: DpopProof | undefined } | Rejection {
+    if (scheme !== 'DPoP' || dpopSettings === undefined) return { proof: undefined };
+    const proof = readProof(request, proofKeys, dpopSettings.algorithms);
+    return isRejection(proof) ? proof : { proof };
   }
 
   async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
-    let outcome: ConfirmedToken<C> | Rejection;
+    let outcome: ConfirmedToken<C> | Rejection | undefined;
     try {
       outcome = await judge(request, trail);
     } catch (error) {
       outcome = reject('unavailable.internal', { detail: nameOf(error) });
     }
-    const result = isRejection(outcome) ? refuse(outcome, challenges, trail.scheme) : grant(outcome);
+    if (outcome === undefined) return passage();
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
     if (sink.observed()) publish(result, trail, start);
     return result;
+  }
+
+  function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
+    return refuse(rejection, challenges, scheme, {
+      always,
+      nonce: () => (dpopSettings?.nonces ? nonceFields(dpopSettings.nonces.issue(now())) : NO_FIELDS),
+    });
+  }
+
+  function passage(): Refusal {
+    return { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always } };
   }
 
   function publish(result: Access<C> | Refusal, { scheme, issuer, clientId }: Trail, start: number): void {
@@ -122,10 +154,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     authorize(access, requirements) {
       const objection = authorizeToken(access, requirements);
       if (objection === undefined) return access;
-      const refusal = refuse(objection, challenges, access.scheme);
       const { scheme, issuer, claims } = access;
-      if (sink.observed()) publish(refusal, { scheme, issuer, clientId: claims.client_id }, 0);
-      return refusal;
+      const result = refusal(objection, scheme);
+      if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
+      return result;
     },
     ready: () => authenticate.ready(),
     close: () => authenticate.close(),
@@ -133,8 +165,12 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   };
 }
 
-function grant<C extends AccessTokenClaims>({ issuer, claims, scheme, confirmations }: ConfirmedToken<C>): Access<C> {
-  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields: NO_FIELDS } as const;
+function grant<C extends AccessTokenClaims>(
+  { issuer, claims, scheme, confirmations, fields: own }: ConfirmedToken<C>,
+  always: Fields,
+): Access<C> {
+  const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
+  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
   return Object.freeze(granted) as Access<C>;
 }
 

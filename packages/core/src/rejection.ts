@@ -1,5 +1,5 @@
-/** An OAuth error code of a refusal (RFC 6750 §3.1). */
-export type ErrorCode = 'invalid_request' | 'invalid_token' | 'insufficient_scope';
+/** An OAuth error code of a refusal (RFC 6750 §3.1, RFC 9449 §7.1 and §9). */
+export type ErrorCode = 'invalid_request' | 'invalid_token' | 'insufficient_scope' | 'invalid_dpop_proof' | 'use_dpop_nonce';
 
 /** What a reason means to the client (status, code) and to the people who run the API (text). */
 export interface ReasonRow {
@@ -32,6 +32,15 @@ export const REASONS = {
     status: 400,
     error: 'invalid_request',
     text: 'An access_token stands in the query beside the one in the Authorization field (RFC 6750 §2).',
+  },
+  'request.several_hosts': {
+    status: 400,
+    error: 'invalid_request',
+    text: 'More than one Host line was sent, so it is not clear which origin is meant (RFC 9112 §3.2).',
+  },
+  'request.early_data': {
+    status: 425,
+    text: "The request came in TLS early data (Early-Data: 1), which can be replayed (RFC 8470). The client repeats it after the handshake; or set earlyData: 'accept'.",
   },
   'request.token_too_long': { status: 400, error: 'invalid_request', text: 'The access token is longer than this resource reads.' },
 
@@ -103,6 +112,17 @@ export const REASONS = {
     text: 'The token has x5t#S256 or jkt outside of cnf. It is meant to be bound, and is not read as unbound.',
   },
 
+  'cnf.presented_as_bearer': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a DPoP key (cnf jkt) and was presented with the Bearer scheme, without proof of that key (RFC 9449 §7.2).',
+  },
+  'cnf.presented_as_dpop': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token was presented with the DPoP scheme, or calls itself a DPoP token, and names no DPoP key (cnf jkt) that a proof could be by (RFC 9449 §7.1).',
+  },
+
   'certificate.no_source': {
     status: 401,
     error: 'invalid_token',
@@ -132,13 +152,128 @@ export const REASONS = {
   'dpop.not_offered': {
     status: 401,
     error: 'invalid_token',
-    text: 'The token is bound to a DPoP key (cnf jkt), and this resource does not offer DPoP.',
+    text: 'The token is bound to a DPoP key (cnf jkt), and this resource does not offer DPoP. Say where clients reach it: publicUrl, or an audience that is a URL.',
+  },
+  'dpop.missing': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The DPoP scheme was used without a DPoP header (RFC 9449 §7.1). Proxies and CORS settings sometimes drop it: let it through.',
+  },
+  'dpop.several': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'More than one DPoP header was sent (RFC 9449 §4.3 (1)).',
+  },
+  'dpop.too_long': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof, or its header, is longer than this resource reads.',
+  },
+  'dpop.malformed': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof is no well-formed JWT (RFC 9449 §4.3 (2)): three segments of canonical base64url, header and claims JSON objects.',
+  },
+  'dpop.claim': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'A claim of the proof is missing or has the wrong type (RFC 9449 §4.3 (3)).',
+  },
+  'dpop.typ': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The header does not say that this JWT is a proof: typ must be dpop+jwt (RFC 9449 §4.3 (4)).',
+  },
+  'dpop.algorithm': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The algorithm of the proof is not on the list of this resource, which stands in algs of its challenge (RFC 9449 §4.3 (5)).',
+  },
+  'dpop.critical_extension': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The header of the proof lists a critical extension, and none is understood (RFC 7515 §4.1.11).',
+  },
+  'dpop.private_key': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The jwk of the proof has a member of a private or secret key (RFC 9449 §4.3 (7)). The client is leaking its key: replace it.',
+  },
+  'dpop.key': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The jwk of the proof is no public key for its algorithm: of the right kind, size and spelling, and marked for no other use.',
+  },
+  'dpop.key_mismatch': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The proof is by another key than the one that the token is bound to (RFC 9449 §4.3 (12)).',
+  },
+  'dpop.signature': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The signature of the proof does not verify with its jwk (RFC 9449 §4.3 (6)).',
+  },
+  'dpop.htm': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof is for another method (RFC 9449 §4.3 (8)).',
+  },
+  'dpop.htu': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof is for another URI (RFC 9449 §4.3 (9)). Where clients reach this API is told by publicUrl: check scheme, host, port, and a path that the edge strips.',
+  },
+  'dpop.too_old': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof was made too long ago (RFC 9449 §4.3 (11)). One of the two clocks is wrong, or the proof was kept and sent late.',
+  },
+  'dpop.in_future': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof says that it was made in the future (RFC 9449 §4.3 (11)). One of the two clocks is wrong.',
+  },
+  'dpop.lifetime': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof has an exp or nbf of its own, and is past the one or before the other (RFC 7519 §4.1).',
+  },
+  'dpop.ath': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof is for another access token (RFC 9449 §4.3 (12), ath).',
+  },
+
+  'nonce.missing': {
+    status: 401,
+    error: 'use_dpop_nonce',
+    text: 'The proof has no nonce, and this resource requires one (RFC 9449 §9). The client gets one with this answer, and tries again.',
+  },
+  'nonce.unknown': {
+    status: 401,
+    error: 'use_dpop_nonce',
+    text: 'The nonce of the proof is not of this resource, or too old (RFC 9449 §4.3 (10)). The client gets a new one with this answer. If it happens again and again, several instances have different secrets: set dpop.nonce.secrets.',
+  },
+
+  'replay.reused': {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    text: 'The proof was used before (RFC 9449 §11.1): replayed by somebody, or sent twice by a client that retries without making a new one.',
+  },
+  'replay.over_share': {
+    status: 429,
+    text: 'This client sends more proofs than its share of the replay store, and the oldest are not over yet. Raise entries or share, or shorten dpop.window.',
   },
 
   'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },
 
   'unavailable.keys': { status: 503, text: 'The keys of the issuer cannot be had, so no token can be judged.' },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
+  'unavailable.replay': {
+    status: 503,
+    text: 'The replay store failed or is full, so it cannot be known whether a proof was used before. detail names the kind of failure.',
+  },
   'unavailable.internal': { status: 503, text: 'An unexpected failure while judging the request. It is refused.' },
 } as const;
 

@@ -12,7 +12,7 @@ import {
   type Requirements,
   UNPROTECTED,
 } from '@holdfast/core';
-import { linesByName, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
+import { errorHeaders, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -21,10 +21,11 @@ export type {
   ProtectedResource,
   ProtectedResourceOptions,
   Refusal,
+  ReplayStore,
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { fromTls, protectedResource } from '@holdfast/core';
+export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
@@ -69,14 +70,15 @@ export class HoldfastError extends Error {
     this.status = refusal.status;
     this.statusCode = refusal.status;
     this.expose = !isUnavailable(refusal.rejection);
-    this.headers = Object.fromEntries(linesByName(refusal.fields));
+    this.headers = errorHeaders(refusal.fields);
     this.refusal = refusal;
   }
 }
 
+/** What was decided about a request that was let through: it has access, or this is the refusal for routes that need it. */
 interface Protection {
   readonly resource: ProtectedResource;
-  readonly access: Access;
+  readonly result: Access | Refusal;
   readonly answer: Answer;
 }
 
@@ -87,8 +89,8 @@ const protections = slot<Protection>();
 
 /**
  * Protects everything that is mounted after it: a request reaches a route only with an access token that was sent by the client
- * it is bound to. Every other request is answered: 401 with challenges, 400 for ambiguous credentials, 503 where a part of ours
- * failed; never with the route.
+ * it is bound to. Every other request is answered: 401 with challenges, 400 for ambiguous credentials, 425 for early data, 429 for
+ * a client over its share of proofs, 503 where a part of ours failed; never with the route. A CORS preflight passes, without access.
  *
  * Takes the options, or a resource that is made already and shared. Throws one `TypeError` that lists every problem.
  *
@@ -109,9 +111,9 @@ export function holdfast(
       const result = await resource.verify(view);
       // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
       if (response.headersSent || response.destroyed) return;
-      if (!result.granted) return answer(result, response, next);
-      protections.set(view, { resource, access: result, answer });
-      setFields(response, result.fields);
+      if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+      protections.set(view, { resource, result, answer });
+      setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
       next();
     } catch (error) {
       next(error);
@@ -145,20 +147,34 @@ export function requires(requirements: Requirements): Middleware {
   return (request, response, next) => {
     const protection = protectionOf(request);
     if (protection === undefined) return next(new HoldfastError(UNPROTECTED));
-    const result = protection.resource.authorize(protection.access, prepared);
+    const { resource, answer } = protection;
+    const result = protection.result.granted ? resource.authorize(protection.result, prepared) : protection.result;
     if (result.granted) return next();
-    protection.answer(result, response, next);
+    answer(result, response, next);
   };
 }
 
 /**
  * What was granted to this request. `C` types the claims beyond the standard ones; it is your word, not a check.
- * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
+ * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before, and where the request passed
+ * without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
   const protection = protectionOf(request);
   if (protection === undefined) throw new HoldfastError(UNPROTECTED);
-  return protection.access as Access<C>;
+  const { result } = protection;
+  if (!result.granted) throw new HoldfastError(result);
+  return result as Access<C>;
+}
+
+/**
+ * What was granted to this request, or `undefined` where it passed without access (`credentials: 'optional'`, a CORS preflight).
+ * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
+ */
+export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> | undefined {
+  const protection = protectionOf(request);
+  if (protection === undefined) throw new HoldfastError(UNPROTECTED);
+  return protection.result.granted ? (protection.result as Access<C>) : undefined;
 }
 
 function respond(refusal: Refusal, response: ServerResponse): void {

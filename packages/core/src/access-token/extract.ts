@@ -43,6 +43,21 @@ export function extractAccessToken(request: ProtectedResourceRequest, options: E
   return presented;
 }
 
+/**
+ * Whether a request asks for nothing that needs access: a CORS preflight, which browsers send without credentials and which must
+ * not be challenged (`OPTIONS` with `Origin` and `Access-Control-Request-Method`; Fetch, §3.3.2); or, where credentials are optional, any
+ * that has no `Authorization` field. One that is empty is a mistake of somebody who wanted to send credentials.
+ */
+export function needsNoAccess(request: ProtectedResourceRequest, credentials: 'required' | 'optional'): boolean {
+  if (credentials === 'required' && request.method !== 'OPTIONS') return false;
+  if (request.fieldLines('authorization').length > 0) return false;
+  const isPreflight =
+    request.method === 'OPTIONS' &&
+    request.fieldLines('origin').length > 0 &&
+    request.fieldLines('access-control-request-method').length > 0;
+  return isPreflight || credentials === 'optional';
+}
+
 function readCredentials(line: string): PresentedToken | Rejection {
   const scheme = schemeOf(line);
   if (scheme === undefined) {

@@ -1,8 +1,24 @@
-import { type ErrorCode, isUnavailable, REASONS, type ReasonRow, reject, type Rejection, type Scheme } from '../rejection.ts';
+import { type ErrorCode, REASONS, type ReasonRow, reject, type Rejection, type Scheme } from '../rejection.ts';
 import { challenge, type ChallengeParameters } from './www-authenticate.ts';
 
 /** Lines of response fields, in order; a name may come more than once. */
 export type Fields = readonly (readonly [name: string, value: string])[];
+
+export const NO_FIELDS: Fields = Object.freeze([]);
+
+/** What scripts of other origins need to read, and can only where `Access-Control-Expose-Headers` names it: for `exposedHeaders` of cors or @fastify/cors. */
+export const EXPOSED_FIELDS: readonly string[] = Object.freeze(['WWW-Authenticate', 'DPoP-Nonce']);
+
+/** To be added to what others have exposed (Fetch, §3.3.3). */
+export const EXPOSE_FIELDS: Fields = Object.freeze([['Access-Control-Expose-Headers', EXPOSED_FIELDS.join(', ')] as const]);
+
+/** A nonce for the client (RFC 9449 §8.1), and that the response must not be kept, since the nonce will not be good for long (§8.2). */
+export function nonceFields(nonce: string): Fields {
+  return [
+    ['DPoP-Nonce', nonce],
+    ['Cache-Control', 'no-store'],
+  ];
+}
 
 /** The HTTP answer to a request that is refused (RFC 6750 §3, RFC 9110 §11.6.1). */
 export interface Refusal {
@@ -13,12 +29,20 @@ export interface Refusal {
   readonly body?: { readonly error: string; readonly error_description: string };
   /** Why. For logs and the error handler of the application, not for the client. */
   readonly rejection: Rejection;
+  /**
+   * Set where the request asked for nothing that needs access: a CORS preflight, or one without credentials where they are optional.
+   * An adapter lets it pass, without access, with these fields on the response, and gives this refusal where a route needs access
+   * after all. An adapter that knows nothing of it refuses.
+   */
+  readonly mayPass?: { readonly fields: Fields };
 }
 
 /** One sentence a code, the same for all its reasons, so that an answer tells a thief nothing about the token. */
 const DESCRIPTIONS: Record<ErrorCode, string> = {
   invalid_request: 'The request is malformed: send one access token, in one Authorization field.',
   invalid_token: 'The access token is not valid here, or was not sent by the client it is bound to.',
+  invalid_dpop_proof: 'The DPoP proof is missing, malformed, expired, used before, or not made for this request and access token.',
+  use_dpop_nonce: 'This resource requires a nonce in DPoP proofs: use the one in the DPoP-Nonce field of this response.',
   insufficient_scope: 'The access token does not have the scope that this request needs.',
 };
 
@@ -28,25 +52,41 @@ export interface OfferedChallenge {
   readonly parameters: ChallengeParameters;
 }
 
+/** What stands in a refusal beside its challenges. */
+export interface FurtherFields {
+  readonly always: Fields;
+  /** A nonce for the client that has to use one. */
+  readonly nonce: () => Fields;
+}
+
+const NOTHING_FURTHER: FurtherFields = { always: NO_FIELDS, nonce: () => NO_FIELDS };
+
 /**
  * The refusal for a rejection. Every offered challenge stands on a line of its own; the error stands in the challenge of the
- * scheme that the client used. What is our fault carries no challenge and no word of why.
+ * scheme that the client used. What is our fault, or only a matter of when, carries no challenge and no word of why.
  */
-export function refuse(rejection: Rejection, offered: readonly OfferedChallenge[], used: Scheme | undefined): Refusal {
+export function refuse(
+  rejection: Rejection,
+  offered: readonly OfferedChallenge[],
+  used: Scheme | undefined,
+  more: FurtherFields = NOTHING_FURTHER,
+): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
-  if (isUnavailable(rejection)) {
-    return { granted: false, status, fields: [['Retry-After', String(rejection.retryAfter ?? 1)]], rejection };
+  if (error === undefined && status !== 401) {
+    // RFC 8470 §5.2: after 425 the client knows by itself when to try again.
+    const wait: Fields = status === 425 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
+    return { granted: false, status, fields: [...wait, ...more.always], rejection };
   }
   const schemes = rejection.schemes ?? (used === undefined ? [] : [used]);
   const details = error && { error, error_description: DESCRIPTIONS[error], scope: rejection.scope };
-  const fields = offered.map(
+  const challenges = offered.map(
     ({ scheme, parameters }) =>
       ['WWW-Authenticate', challenge(scheme, schemes.includes(scheme) ? { ...details, ...parameters } : parameters)] as const,
   );
   return {
     granted: false,
     status,
-    fields,
+    fields: [...challenges, ...(error === 'use_dpop_nonce' ? more.nonce() : NO_FIELDS), ...more.always],
     ...(error && { body: { error, error_description: DESCRIPTIONS[error] } }),
     rejection,
   };

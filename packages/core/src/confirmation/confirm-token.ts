@@ -1,7 +1,9 @@
 import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/authenticated-token.ts';
 import type { Certificate } from '../certificate/thumbprint.ts';
+import type { Fields } from '../challenge/refusal.ts';
 import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import type { DpopProof } from './proof.ts';
 
 /** A member of `cnf` that was confirmed, and the thumbprint it names. */
 export interface Confirmation {
@@ -17,13 +19,23 @@ export interface Presentation {
   readonly now: EpochSeconds;
   /** The certificate of the client, as it was when the request began. */
   readonly certificate: Awaitable<Certificate | Rejection | undefined>;
+  /** The proof that came with the DPoP scheme. */
+  readonly proof: DpopProof | undefined;
+}
+
+/** What a method hands on when the sender is confirmed. */
+export interface ConfirmationHeld extends Confirmation {
+  /** Fields that the response has to carry for it. */
+  readonly fields?: Fields;
+  /** What has an effect, and so waits until everything else has passed. */
+  readonly last?: () => Awaitable<Rejection | undefined>;
 }
 
 /** One way to confirm a sender (RFC 7800 §3.1): the member of `cnf` it understands, and the scheme such a token is presented with. */
 export interface ConfirmationMethod {
   readonly member: string;
   readonly scheme: Scheme;
-  confirm(thumbprint: string, presentation: Presentation): Awaitable<Confirmation | Rejection>;
+  confirm(thumbprint: string, presentation: Presentation): Awaitable<ConfirmationHeld | Rejection>;
 }
 
 declare const confirmed: unique symbol;
@@ -36,59 +48,71 @@ export interface ConfirmedToken<C extends AccessTokenClaims = AccessTokenClaims>
   readonly scheme: Scheme;
   /** Every member of `cnf` that is understood. Empty only where the resource accepts tokens without `cnf`. */
   readonly confirmations: readonly Confirmation[];
+  /** Fields that the response has to carry. */
+  readonly fields: Fields;
 }
 
+const NONE: readonly never[] = Object.freeze([]);
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
 const HEX_THUMBPRINT = /^(?:[0-9a-f]{64}|[0-9a-f]{2}(?::[0-9a-f]{2}){31})$/i;
 
-/** What has to be confirmed of one token: a method and the thumbprint it has to find. */
-interface Required {
-  readonly method: ConfirmationMethod;
-  readonly thumbprint: string;
+/** What has to be confirmed of one token: each method with the thumbprint it has to find, and the scheme such a token comes with. */
+interface Binding {
+  readonly scheme: Scheme;
+  /** Empty only where the resource accepts tokens without `cnf`. */
+  readonly required: readonly { readonly method: ConfirmationMethod; readonly thumbprint: string }[];
 }
 
 /** Confirms the sender of an authenticated token. */
 export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentation) => Promise<ConfirmedToken | Rejection>;
 
 /**
- * Makes the stage that confirms senders. It fails closed (RFC 7800 §3.1, RFC 8705 §3): every member of `cnf` that is understood
- * must hold; others beside it are ignored; a `cnf` without one that is understood is refused. What a token requires is read
- * once per token, and confirmed on every request.
+ * Makes the stage that confirms senders. It fails closed (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §7.2): every member of `cnf` that
+ * is understood must hold, and the scheme must be the bound one, both ways; other members are ignored; a `cnf` without one that
+ * is understood is refused. What a token requires is read once per token, and confirmed on every request.
  */
 export function confirmToken(methods: readonly ConfirmationMethod[], unconstrained: 'refuse' | 'accept'): ConfirmToken {
-  const read = new WeakMap<AuthenticatedToken, readonly Required[] | Rejection>();
+  const read = new WeakMap<AuthenticatedToken, Binding | Rejection>();
   return async (token, presentation) => {
-    let required = read.get(token);
-    if (required === undefined) {
-      required = readConfirmation(token.claims, methods, unconstrained);
-      read.set(token, required);
+    let binding = read.get(token);
+    if (binding === undefined) {
+      binding = readBinding(token.claims, methods, unconstrained);
+      read.set(token, binding);
     }
-    if ('rejected' in required) return required;
-    const confirmations: Confirmation[] = [];
-    for (const { method, thumbprint } of required) {
+    if (isRejection(binding)) return binding;
+    const { issuer, claims } = token;
+    const { scheme } = presentation;
+    if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
+
+    const held: ConfirmationHeld[] = [];
+    for (const { method, thumbprint } of binding.required) {
       const confirmation = await method.confirm(thumbprint, presentation);
       if (isRejection(confirmation)) return confirmation;
-      confirmations.push(confirmation);
+      held.push(confirmation);
     }
-    const { issuer, claims } = token;
-    return confirmedToken({ issuer, claims, scheme: presentation.scheme, confirmations: Object.freeze(confirmations) });
+    for (const { last } of held) {
+      const objection = await last?.();
+      if (objection !== undefined) return objection;
+    }
+    const confirmations = Object.freeze(held.map(({ member, thumbprint }) => Object.freeze({ member, thumbprint })));
+    return confirmedToken({ issuer, claims, scheme, confirmations, fields: held.flatMap(({ fields = NONE }) => fields) });
   };
 }
 
-/** What the claims say about the sender. An empty list only where the resource accepts tokens without `cnf`. */
-function readConfirmation(
+function readBinding(
   claims: AccessTokenClaims,
   methods: readonly ConfirmationMethod[],
   unconstrained: 'refuse' | 'accept',
-): readonly Required[] | Rejection {
+): Binding | Rejection {
   // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
   if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
-  if (!('cnf' in claims)) return unconstrained === 'accept' ? [] : reject('cnf.absent');
   const { cnf } = claims;
+  if (callsItselfDpop(claims) && !(isObject(cnf) && Object.hasOwn(cnf, 'jkt'))) return reject('cnf.presented_as_dpop');
+  if (!('cnf' in claims)) return unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE } : reject('cnf.absent');
   if (!isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
   const understood = methods.filter(({ member }) => Object.hasOwn(cnf, member));
   if (understood.length === 0) return reject('cnf.not_understood');
-  const required: Required[] = [];
+  const required: { readonly method: ConfirmationMethod; readonly thumbprint: string }[] = [];
   for (const method of understood) {
     const thumbprint = cnf[method.member];
     if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) {
@@ -97,7 +121,13 @@ function readConfirmation(
     }
     required.push({ method, thumbprint });
   }
-  return required;
+  // With a DPoP key it is a DPoP token, whatever else it is bound to.
+  return { scheme: understood.some(({ scheme }) => scheme === 'DPoP') ? 'DPoP' : 'Bearer', required };
+}
+
+/** `token_type` of an introspection response (RFC 9449 §6.2), or of a server that writes it into the token. */
+function callsItselfDpop({ token_type: type }: AccessTokenClaims): boolean {
+  return typeof type === 'string' && type.toLowerCase() === 'dpop';
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,9 +1,163 @@
-import { reject } from '../rejection.ts';
+import { equal, importKey, sha256 } from '#crypto';
+import { type Fields, nonceFields } from '../challenge/refusal.ts';
+import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
+import { isRejection, reject, type Rejection } from '../rejection.ts';
+import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
+import type { EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import type { ConfirmationMethod } from './confirm-token.ts';
+import { mismatchedTarget, type PublicOrigin } from './htu.ts';
+import type { NonceSource } from './nonce.ts';
+import type { DpopProof } from './proof.ts';
+
+/** How proofs are judged. */
+export interface DpopSettings {
+  /** `alg` values of proofs that are accepted; in the challenge they stand in this order. */
+  readonly algorithms: readonly string[];
+  /** Seconds by which `iat` may lie in the past and in the future. */
+  readonly window: { readonly past: number; readonly future: number };
+  /** Given, every proof must have one of these nonces; else a `nonce` claim is ignored. */
+  readonly nonces: NonceSource | undefined;
+  /** The age of a proof is told by its nonce, which has our clock, and not by its `iat` (RFC 9449 §11.1). */
+  readonly nonceReplacesIat: boolean;
+  readonly replay: ReplayStore | undefined;
+  readonly origins: readonly PublicOrigin[];
+  /** What proofs are for: separates the uses in a store that several resources share. Without line ends. */
+  readonly resource: string;
+}
 
 /** Stands where DPoP is not offered, so that a token bound to a DPoP key is refused for that and never read as unbound. */
 export const dpopNotOffered: ConfirmationMethod = {
   member: 'jkt',
-  scheme: 'DPoP',
+  // The one scheme in which it can arrive there, so that it is told the reason that names the fix.
+  scheme: 'Bearer',
   confirm: () => reject('dpop.not_offered'),
 };
+
+/** When to ask again that a client over its share does: a part of what it used is over by then. */
+const RETRY_OVER_SHARE = 30;
+
+/**
+ * Confirms `jkt` (RFC 9449 §4.3, §6): a proof by the key that the token names, made for this request and this token, and used
+ * for the first time. Checks are numbered as in §4.3 and stand in the order of their cost; (1) to (5) and (7) are in `proof.ts`.
+ * The thumbprint comes before the signature, so that no work is done for a key that no genuine token names.
+ */
+export function dpop(settings: DpopSettings, keys: ProofKeys): ConfirmationMethod {
+  const { replay, nonces } = settings;
+  return {
+    member: 'jkt',
+    scheme: 'DPoP',
+    async confirm(thumbprint, { request, proof, token, now }) {
+      if (proof === undefined) return reject('dpop.missing');
+      const wrong = mismatch(proof, thumbprint, request, token, settings) ?? outOfTime(proof, now, settings);
+      if (wrong !== undefined) return wrong;
+
+      // (6) The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter.
+      const key = 'verify' in proof.key ? proof.key : await importProofKey(proof);
+      if (isRejection(key)) return key;
+      if (!(await key.verify(proof.signed, proof.signature))) return reject('dpop.signature');
+      keys.remember(proof.headerSegment, key);
+
+      const nonce = judgeNonce(proof, now, nonces);
+      if (isRejection(nonce)) return nonce;
+      const until = endOf(proof, nonce.until, settings);
+      const use = { client: thumbprint, key: sha256(`${settings.resource}\n${thumbprint}\n${proof.claims.jti}`), until, now };
+      return {
+        member: 'jkt',
+        thumbprint,
+        ...(nonce.fields && { fields: nonce.fields }),
+        ...(replay && { last: () => firstUse(replay, use) }),
+      };
+    },
+  };
+}
+
+function mismatch(
+  { key, claims }: DpopProof,
+  thumbprint: string,
+  request: ProtectedResourceRequest,
+  token: string,
+  { origins }: DpopSettings,
+): Rejection | undefined {
+  // (12) The public key to which the access token is bound matches the public key from the DPoP proof.
+  if (!equal(key.thumbprint, thumbprint)) {
+    return reject('dpop.key_mismatch', { expected: beginning(thumbprint), received: beginning(key.thumbprint) });
+  }
+  // (8) The htm claim matches the HTTP method of the current request.
+  if (claims.htm !== request.method) return reject('dpop.htm', { expected: request.method, received: methodIn(claims.htm) });
+  // (9) The htu claim matches the HTTP URI value of the request, ignoring any query and fragment parts.
+  const target = mismatchedTarget(claims.htu, request, origins);
+  if (target !== undefined) return reject('dpop.htu', target);
+  // (12) The value of the ath claim equals the hash of the access token.
+  return equal(claims.ath, sha256(token)) ? undefined : reject('dpop.ath');
+}
+
+/** What the proof says about time. Seconds that a clock is off are told, since that is what somebody has to correct. */
+function outOfTime(
+  { claims: { iat, exp, nbf } }: DpopProof,
+  now: EpochSeconds,
+  { window: { past, future }, nonceReplacesIat }: DpopSettings,
+): Rejection | undefined {
+  // (11) The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the nonce claim,
+  // is within an acceptable window.
+  if (!nonceReplacesIat && iat < now - past) {
+    return reject('dpop.too_old', { expected: `at most ${past} s before our clock`, received: `${Math.ceil(now - iat)} s before it` });
+  }
+  if (!nonceReplacesIat && iat > now + future) {
+    return reject('dpop.in_future', { expected: `at most ${future} s after our clock`, received: `${Math.ceil(iat - now)} s after it` });
+  }
+  if (exp !== undefined && exp <= now) return reject('dpop.lifetime', { detail: `exp was ${Math.ceil(now - exp)} s ago` });
+  if (nbf !== undefined && nbf > now + future) return reject('dpop.lifetime', { detail: `nbf is in ${Math.ceil(nbf - now)} s` });
+  return undefined;
+}
+
+async function importProofKey({ key }: DpopProof): Promise<ReadyProofKey | Rejection> {
+  const verify = await importKey(key.algorithm, key.jwk);
+  return verify === undefined ? reject('dpop.key', { detail: 'it cannot be imported' }) : { ...key, verify };
+}
+
+interface NonceVerdict {
+  /** Until when the nonce is accepted, where one is required. */
+  readonly until?: EpochSeconds;
+  /** A newer one for the client, where its own is near its end. */
+  readonly fields?: Fields;
+}
+
+/** (10) If the server provided a nonce value to the client, the nonce claim matches it. Judged last, so that it is the sole defect. */
+function judgeNonce({ claims: { nonce } }: DpopProof, now: EpochSeconds, nonces: NonceSource | undefined): NonceVerdict | Rejection {
+  if (nonces === undefined) return {};
+  if (typeof nonce !== 'string') return reject('nonce.missing');
+  const until = nonces.accepts(nonce, now);
+  if (until === undefined) return reject('nonce.unknown');
+  const current = nonces.issue(now);
+  return current === nonce ? { until } : { until, fields: nonceFields(current) };
+}
+
+/** The first second at which whatever admitted the proof no longer does; until then its use has to be remembered. */
+function endOf({ claims: { iat } }: DpopProof, nonceUntil: EpochSeconds | undefined, { window, nonceReplacesIat }: DpopSettings): number {
+  const iatUntil = Math.floor(iat + window.past) + 1;
+  if (nonceUntil === undefined) return iatUntil;
+  return Math.ceil(nonceReplacesIat ? nonceUntil : Math.max(nonceUntil, iatUntil));
+}
+
+async function firstUse(replay: ReplayStore, use: ProofUse): Promise<Rejection | undefined> {
+  let first: unknown;
+  try {
+    first = await replay.firstUse(use);
+  } catch (error) {
+    return reject('unavailable.replay', { detail: error instanceof Error ? error.name : typeof error });
+  }
+  if (first === true) return undefined;
+  if (first === false) return reject('replay.reused');
+  if (first === 'over-share') return reject('replay.over_share', { retryAfter: RETRY_OVER_SHARE });
+  return reject('unavailable.replay', { detail: 'the store answered neither true, false nor over-share' });
+}
+
+/** Enough of a thumbprint to find the key by. */
+function beginning(thumbprint: string): string {
+  return `${thumbprint.slice(0, 12)}…`;
+}
+
+/** A method as it may stand in an event: what a client writes there can be anything. */
+function methodIn(htm: string): string {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/.test(htm) ? htm : 'no method';
+}

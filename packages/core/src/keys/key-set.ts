@@ -70,7 +70,8 @@ function isVerificationKey(jwk: unknown): jwk is JWK {
   return kty !== 'RSA' || isReasonableRsa(n, e);
 }
 
-function isReasonableRsa(n: unknown, e: unknown): boolean {
+/** 2048 to 8192 bits, and an exponent of at most 32: told from the strings, before anything is imported. */
+export function isReasonableRsa(n: unknown, e: unknown): boolean {
   if (typeof n !== 'string' || typeof e !== 'string' || !BASE64URL.test(n) || !BASE64URL.test(e)) return false;
   const bits = bitLength(n);
   const exponent = bitLength(e);

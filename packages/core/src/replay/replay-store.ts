@@ -1,0 +1,28 @@
+import type { Awaitable, EpochSeconds } from '../request.ts';
+
+/** One use of a proof. */
+export interface ProofUse {
+  /** The client: the JWK thumbprint of its key. What it may take of the store is counted by it. */
+  readonly client: string;
+  /** The proof: SHA-256 of resource, thumbprint and `jti`, as base64url. Never the proof itself, whose signature has other spellings. */
+  readonly key: string;
+  /** Until then the use has to be remembered; from then on the proof is refused for its age. A whole number. */
+  readonly until: EpochSeconds;
+  readonly now: EpochSeconds;
+}
+
+/**
+ * Remembers which proofs have been used (RFC 9449 §11.1). One verb, because looking first and writing then lets two equal
+ * requests through: there is no look-up.
+ */
+export interface ReplayStore {
+  /**
+   * Whether this is the first use, in one atomic step: of any number of calls with the same `key`, at the same time and on any
+   * instance, exactly one is told `true` until `until` has passed. `over-share`: not recorded, since the client holds more than
+   * its share; answered 429. Throwing, or rejecting, means that it cannot be known; answered 503. A store that is full throws:
+   * it never forgets a use to make room.
+   */
+  firstUse(use: ProofUse): Awaitable<boolean | 'over-share'>;
+  /** Set where the store knows one process alone, so that what another has seen passes. */
+  readonly perProcess?: true;
+}

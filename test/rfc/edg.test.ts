@@ -1,0 +1,222 @@
+import { createServer as createHttp2Server, connect } from 'node:http2';
+import { once } from 'node:events';
+import { protectedResource } from '@holdfast/core';
+import { nodeRequest } from '@holdfast/core/node';
+import { holdfast } from '@holdfast/express';
+import express from 'express';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { normaliseTargetUri } from '../../packages/core/src/confirmation/htu.ts';
+import { answerWithAccess, type Resource, type ResourceSetup, type Sent, startResource } from './resource.ts';
+
+const BAD_PROOF = '401 D:invalid_dpop_proof';
+let rs: Resource;
+const open: Resource[] = [];
+
+beforeAll(async () => {
+  rs = await startResource();
+});
+afterAll(async () => {
+  await Promise.all(open.map((resource) => resource.close()));
+  await rs.close();
+});
+
+async function start(options: object, setup: ResourceSetup = {}): Promise<Resource> {
+  const resource = await startResource({ ...setup, like: rs, options });
+  open.push(resource);
+  return resource;
+}
+async function outcome(resource: Resource, htu: string, sent: Sent = {}): Promise<string> {
+  return (await resource.present(await resource.token(), { htu }, sent)).outcome;
+}
+
+describe('target URIs', () => {
+  it('EDG-01 takes scheme and origin from the configuration, and no forwarded field changes them', async () => {
+    const lines = [
+      'X-Forwarded-Proto: http',
+      'X-Forwarded-Host: evil.example',
+      'X-Forwarded-Port: 81',
+      'Forwarded: proto=http;host=evil.example',
+    ];
+    expect(await outcome(rs, 'https://rs.example.com/r', { lines })).toBe('200');
+    expect(await outcome(rs, 'http://rs.example.com/r', { lines })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://evil.example/r', { lines })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-02 with one origin Host does not matter', async () => {
+    for (const host of ['internal.cluster.local:8080', 'evil.example', '10.0.0.1'])
+      expect(await outcome(rs, 'https://rs.example.com/r', { host })).toBe('200');
+    expect(await outcome(rs, 'https://evil.example/r', { host: 'evil.example' })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-02 with several origins htu names one of them, and where Host names one, that one', async () => {
+    const two = await start({ publicUrl: ['https://rs.example.com', 'https://Second.example.com:443', 'https://third.example.com:8443'] });
+    for (const origin of ['https://rs.example.com', 'https://second.example.com', 'https://third.example.com:8443']) {
+      expect(await outcome(two, `${origin}/r`, { host: 'internal' })).toBe('200');
+      expect(await outcome(two, `${origin}/r`, { host: origin.slice('https://'.length).toUpperCase() })).toBe('200');
+    }
+    expect(await outcome(two, 'https://rs.example.com/r', { host: 'second.example.com' })).toBe(BAD_PROOF);
+    expect(await outcome(two, 'https://second.example.com/r', { host: 'second.example.com:443' })).toBe('200');
+    expect(await outcome(two, 'https://third.example.com/r', { host: 'third.example.com' })).toBe(BAD_PROOF);
+    expect(await outcome(two, 'https://evil.example/r', { host: 'evil.example' })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-02 takes the origins of all audiences that are URLs', async () => {
+    const two = await start({ audience: ['https://rs.example.com', 'https://other.example.com/some/path', 'api'] });
+    expect(await outcome(two, 'https://other.example.com/r', { host: 'x' })).toBe('200');
+    expect(await outcome(two, 'https://other.example.com/some/path/r', { host: 'x' })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-03 answers 400 to two Host lines', async () => {
+    const token = await rs.token();
+    expect((await rs.present(token, {}, { lines: ['Host: evil.example'] })).status).toBe(400);
+    expect((await rs.present(token, {}, { lines: ['Host: rs.example.com'] })).status).toBe(400);
+    expect((await rs.send({ lines: ['Host: rs.example.com'] })).status).toBe(400);
+    expect((await rs.send({ scheme: 'Bearer', token: await rs.token({}), lines: ['Host: x'] })).status).toBe(400);
+  });
+
+  it('EDG-04 an absolute-form target is the target URI, and must be of a configured origin', async () => {
+    const target = 'http://evil.example/r';
+    for (const htu of ['https://rs.example.com/r', 'http://evil.example/r', 'https://evil.example/r'])
+      expect(await outcome(rs, htu, { target })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://rs.example.com/r', { target: 'https://rs.example.com/r?x' })).toBe('200');
+    expect(await outcome(rs, 'https://rs.example.com/r', { target: 'HTTPS://RS.example.com:443/r' })).toBe('200');
+    expect(await outcome(rs, 'https://rs.example.com/r', { target: 'http://rs.example.com/r' })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://rs.example.com.evil.example/r', { target: 'https://rs.example.com.evil.example/r' })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://rs.example.com/r', { target: 'https://rs.example.com@evil.example/r' })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-05 a target that begins with // is a path', async () => {
+    const target = '//evil.example/r';
+    expect(await outcome(rs, 'https://evil.example/r', { target })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://rs.example.com/r', { target })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://rs.example.com//evil.example/r', { target })).toBe('200');
+  });
+
+  it('EDG-06 takes the whole path where it is mounted in a router', async () => {
+    const mounted = await start(
+      {},
+      {
+        build: (app, options) => {
+          const router = express.Router();
+          router.use(holdfast(options), answerWithAccess(app));
+          app.use('/api', router);
+        },
+      },
+    );
+    expect(await outcome(mounted, 'https://rs.example.com/api/r', { target: '/api/r' })).toBe('200');
+    expect(await outcome(mounted, 'https://rs.example.com/r', { target: '/api/r' })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-06 puts back the path that the edge strips', async () => {
+    for (const publicUrl of ['https://rs.example.com/v1', 'https://rs.example.com/v1/']) {
+      const behind = await start({ publicUrl });
+      expect(await outcome(behind, 'https://rs.example.com/v1/r')).toBe('200');
+      expect(await outcome(behind, 'https://rs.example.com/r')).toBe(BAD_PROOF);
+      expect(await outcome(behind, 'https://rs.example.com/v1/', { target: '/' })).toBe('200');
+      expect(await outcome(behind, 'https://rs.example.com/v1', { target: '/' })).toBe(BAD_PROOF);
+    }
+  });
+
+  it('EDG-07 a target without a path does not break anything', async () => {
+    const answer = await rs.present(
+      await rs.token(),
+      { htm: 'OPTIONS', htu: 'https://rs.example.com/' },
+      { method: 'OPTIONS', target: '*' },
+    );
+    expect(answer.outcome).toBe(BAD_PROOF);
+    expect(rs.events.at(-1)?.reason).toBe('dpop.htu');
+    expect((await rs.send({ method: 'OPTIONS', target: '*' })).outcome).toBe('401 NONE');
+  });
+
+  it('EDG-08 over HTTP/2 the authority stands for Host', async () => {
+    const { issuer, clock } = rs;
+    const resource = protectedResource({
+      issuer: issuer.url,
+      audience: 'https://rs.example.com',
+      publicUrl: ['https://rs.example.com', 'https://second.example.com'],
+      keys: { jwks: { keys: issuer.keys.map(({ publicJwk }) => publicJwk) } },
+      now: clock.now,
+    });
+    const server = createHttp2Server((request, response) => {
+      void resource.verify(nodeRequest(request)).then(({ granted }) => response.writeHead(granted ? 200 : 401).end());
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    const session = connect(`http://127.0.0.1:${address.port}`);
+    const get = async (authority: string, htu: string): Promise<number> => {
+      const token = await rs.token();
+      const stream = session.request({
+        ':method': 'GET',
+        ':path': '/r?x',
+        ':authority': authority,
+        authorization: `DPoP ${token}`,
+        dpop: rs.proof(token, { htu }),
+      });
+      const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+      stream.resume();
+      return Number(headers[':status']);
+    };
+    expect(await get('rs.example.com', 'https://rs.example.com/r')).toBe(200);
+    expect(await get('second.example.com', 'https://rs.example.com/r')).toBe(401);
+    expect(await get('second.example.com', 'https://second.example.com/r')).toBe(200);
+    session.close();
+    server.close();
+  });
+
+  it('EDG-09 knows IPv6 addresses and names in Unicode in all their spellings', async () => {
+    const v6 = await start({ publicUrl: 'http://[::1]:8443' });
+    expect(await outcome(v6, 'http://[::1]:8443/r')).toBe('200');
+    expect(await outcome(v6, 'http://[0:0:0:0:0:0:0:1]:8443/r')).toBe('200');
+    expect(await outcome(v6, 'http://[::2]:8443/r')).toBe(BAD_PROOF);
+    expect(await outcome(v6, 'http://[::1/r')).toBe(BAD_PROOF);
+    for (const publicUrl of ['https://b\u00fccher.example', 'https://xn--bcher-kva.example']) {
+      const idn = await start({ publicUrl });
+      for (const htu of [
+        'https://b\u00fccher.example/r',
+        'https://B\u00dcCHER.example/r',
+        'https://xn--bcher-kva.example/r',
+        'https://XN--BCHER-KVA.example:443/r',
+      ]) {
+        expect(await outcome(idn, htu)).toBe('200');
+      }
+      expect(await outcome(idn, 'https://bucher.example/r')).toBe(BAD_PROOF);
+    }
+  });
+
+  it('EDG-10 a proof for the URI before a redirect is none for the one after it', async () => {
+    expect(await outcome(rs, 'https://rs.example.com/a', { target: '/b' })).toBe(BAD_PROOF);
+    expect(await outcome(rs, 'https://rs.example.com/b', { target: '/b' })).toBe('200');
+  });
+
+  it.each([
+    ['https://h/a/../../../b', 'https://h/b'],
+    ['https://h/a/..', 'https://h/'],
+    ['https://h/a/.', 'https://h/a/'],
+    ['https://h/a//../b', 'https://h/a/b'],
+    ['https://h/a/%2e%2E/b', 'https://h/b'],
+    ['https://h/...', 'https://h/...'],
+    ['https://h/.a/b.', 'https://h/.a/b.'],
+    ['https://h:/x', 'https://h/x'],
+    ['http://h:443/x', 'http://h:443/x'],
+    ['https://h:80/x', 'https://h:80/x'],
+    ['https://h/%zz%4', 'https://h/%zz%4'],
+    ['https://h/%c3%a9', 'https://h/%C3%A9'],
+    ['https://h/a|b', 'https://h/a|b'],
+    ['https://ex%41mple.com/', 'https://example.com/'],
+    ['https://h/\\x', undefined],
+    ['https://h/ x', undefined],
+    ['https://h/\u00e9', undefined],
+    ['https://h\u0000/', undefined],
+    ['https://a b/', undefined],
+    ['https://h@x/', undefined],
+    ['https://[::1]x/', undefined],
+    ['https://h:123456/', undefined],
+    ['https:///x', undefined],
+    ['ftp://h/', undefined],
+  ])('DPOP-14, DPOP-16 normalises %j to %j', (uri, normal) => {
+    expect(normaliseTargetUri(uri)).toBe(normal);
+    if (normal !== undefined) expect(normaliseTargetUri(normal)).toBe(normal);
+  });
+});

@@ -1,0 +1,214 @@
+import { holdfast } from '@holdfast/express';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import vectors from '../vectors/vectors.json' with { type: 'json' };
+import { type Answer, answerWithAccess, type Resource, type ResourceSetup, startResource } from './resource.ts';
+
+const USE_NONCE = '401 D:use_dpop_nonce';
+const ROTATION = 120;
+const SECRET = 'a secret that all instances know, of thirty-two bytes';
+const OTHER_SECRET = 'another secret, of which none of them has heard so far';
+
+let base: Resource;
+let rs: Resource;
+const open: Resource[] = [];
+
+beforeAll(async () => {
+  base = await startResource();
+  rs = await required();
+});
+afterAll(async () => {
+  await Promise.all(open.map((resource) => resource.close()));
+  await base.close();
+});
+
+/** A resource with nonces, which shares clock, issuer and client key with the others of this file. */
+async function required(dpop: object = { nonce: { secrets: [SECRET] } }, setup: ResourceSetup = {}): Promise<Resource> {
+  const resource = await startResource({ ...setup, like: base, options: { dpop, ...setup.options } });
+  open.push(resource);
+  return resource;
+}
+
+const nonceOf = (answer: Answer): string => {
+  const [nonce, ...others] = answer.lines('dpop-nonce');
+  expect(others).toEqual([]);
+  expect(nonce).toBeDefined();
+  return nonce ?? '';
+};
+const withNonce = async (resource: Resource, nonce: unknown): Promise<Answer> =>
+  resource.present(await base.token(), { claims: { nonce } });
+const fresh = async (resource: Resource): Promise<string> => nonceOf(await resource.present(await base.token()));
+
+describe('nonces', () => {
+  it('NON-01, NON-11 asks for a missing nonce with the challenge, one nonce and no-store', async () => {
+    const answer = await rs.present(await rs.token());
+    expect(answer.outcome).toBe(USE_NONCE);
+    expect(nonceOf(answer)).not.toBe('');
+    expect(answer.lines('cache-control')).toEqual(['no-store']);
+    expect(answer.challenges[1]?.parameters['algs']).toContain('ES256');
+    expect(JSON.parse(answer.body)).toMatchObject({ error: 'use_dpop_nonce' });
+  });
+
+  it('NON-02 refuses a nonce that is not exactly one of its own, and offers another', async () => {
+    const good = await fresh(rs);
+    for (const nonce of [
+      'x',
+      '',
+      `${good} `,
+      ` ${good}`,
+      good.toLowerCase(),
+      `${good.slice(0, -1)}\u0141`,
+      good.slice(0, -1),
+      `${good}${good}`,
+      'x'.repeat(500),
+      ...publishedNonces(),
+    ]) {
+      const answer = await withNonce(rs, nonce);
+      expect(answer.outcome).toBe(USE_NONCE);
+      expect(nonceOf(answer)).toBe(good);
+    }
+  });
+
+  it('NON-03, NON-09 accepts the nonce that it offered, several times', async () => {
+    const nonce = await fresh(rs);
+    for (let i = 0; i < 5; i += 1) expect((await withNonce(rs, nonce)).outcome).toBe('200');
+  });
+
+  it('NON-04 never accepts a proof without a nonce, after it has given one', async () => {
+    expect((await withNonce(rs, await fresh(rs))).outcome).toBe('200');
+    expect((await withNonce(rs, undefined)).outcome).toBe(USE_NONCE);
+  });
+
+  it('NON-05, NON-06 makes nonces that do not repeat, cannot be foretold, and can stand in a field', async () => {
+    const { hmacNonces } = await import('../../packages/core/src/confirmation/nonce.ts');
+    const secrets = [new TextEncoder().encode(SECRET)];
+    const source = hmacNonces({ secrets, rotation: 10, resource: 'a' });
+    const nonces = new Set(Array.from({ length: 10_000 }, (_, i) => source.issue(i * 10)));
+    expect(nonces.size).toBe(10_000);
+    for (const nonce of nonces) expect(nonce).toMatch(/^[\x21\x23-\x5b\x5d-\x7e]{22,}$/);
+    const unknown = hmacNonces({ secrets: [new TextEncoder().encode(OTHER_SECRET)], rotation: 10, resource: 'a' });
+    for (let i = 0; i < 100; i += 1) expect(source.accepts(unknown.issue(i * 10), i * 10)).toBeUndefined();
+    expect(source.accepts('', 0)).toBeUndefined();
+  });
+
+  it('NON-07 sends one DPoP-Nonce line, mounted twice too', async () => {
+    const twice = await required(undefined, {
+      build: (app, options) => app.use(holdfast(options), holdfast({ ...options }), answerWithAccess(app)),
+    });
+    const refused = await twice.present(await twice.token());
+    expect(refused.outcome).toBe(USE_NONCE);
+    expect(refused.lines('dpop-nonce')).toHaveLength(1);
+    const nonce = nonceOf(refused);
+    base.clock.advance(ROTATION);
+    const granted = await withNonce(twice, nonce);
+    // Two resources have two replay stores, and one proof is a first use at each.
+    expect(granted.outcome).toBe('200');
+    expect(granted.lines('dpop-nonce')).toHaveLength(1);
+  });
+
+  it('NON-08, NON-10 accepts the nonce of the window before, and hands out the new one with the answer', async () => {
+    const nonce = await fresh(rs);
+    expect((await withNonce(rs, nonce)).lines('dpop-nonce')).toEqual([]);
+    base.clock.advance(ROTATION);
+    const near = await withNonce(rs, nonce);
+    expect(near.outcome).toBe('200');
+    expect(near.lines('cache-control')).toEqual(['no-store']);
+    const next = nonceOf(near);
+    expect(next).not.toBe(nonce);
+    expect((await withNonce(rs, next)).outcome).toBe('200');
+    expect((await withNonce(rs, nonce)).outcome).toBe('200');
+    base.clock.advance(ROTATION);
+    expect((await withNonce(rs, nonce)).outcome).toBe(USE_NONCE);
+    expect((await withNonce(rs, next)).outcome).toBe('200');
+  });
+
+  it('NON-12 judges the age by iat, or by the nonce where that is asked for', async () => {
+    const byNonce = await required({ nonce: { secrets: [SECRET] }, nonceReplacesIat: true });
+    const [nonce, same] = [await fresh(rs), await fresh(byNonce)];
+    expect(same).toBe(nonce);
+    for (const day of [-86_400, 86_400]) {
+      const wrong = { iat: base.clock.now() + day, claims: { nonce } };
+      const token = await rs.token();
+      expect((await rs.present(token, wrong)).outcome).toBe('401 D:invalid_dpop_proof');
+      expect((await byNonce.present(token, wrong)).outcome).toBe('200');
+      // A client whose clock is wrong has to learn its first nonce.
+      expect((await byNonce.present(token, { iat: base.clock.now() + day })).outcome).toBe(USE_NONCE);
+      expect((await byNonce.present(token, { iat: base.clock.now() + day, claims: { nonce, jti: `again ${day}` } })).outcome).toBe('200');
+      expect((await byNonce.present(token, { iat: base.clock.now() + day, claims: { nonce, jti: `again ${day}` } })).outcome).toBe(
+        '401 D:invalid_dpop_proof',
+      );
+    }
+  });
+
+  it('NON-13 does not accept the nonce of another resource with the same secret', async () => {
+    const other = await required(undefined, {
+      options: { audience: ['https://rs.example.com', 'https://other.example.com'], publicUrl: 'https://rs.example.com' },
+    });
+    const nonce = await fresh(other);
+    expect(nonce).not.toBe(await fresh(rs));
+    expect((await withNonce(rs, nonce)).outcome).toBe(USE_NONCE);
+  });
+
+  it('NON-14 ignores a nonce where none is asked for', async () => {
+    for (const nonce of ['zzz', 1, null, {}]) expect((await withNonce(base, nonce)).outcome).toBe('200');
+    const off = await required({ nonce: 'off' });
+    expect((await withNonce(off, 'zzz')).outcome).toBe('200');
+  });
+
+  it('NON-15 accepts what another instance with the same secret gave, and the old secret for a while', async () => {
+    const same = await required();
+    expect((await withNonce(same, await fresh(rs))).outcome).toBe('200');
+    const rotated = await required({ nonce: { secrets: [new TextEncoder().encode(OTHER_SECRET), SECRET] } });
+    const old = await fresh(rs);
+    const answer = await withNonce(rotated, old);
+    expect(answer.outcome).toBe('200');
+    expect((await withNonce(rotated, nonceOf(answer))).outcome).toBe('200');
+    expect((await withNonce(rs, nonceOf(answer))).outcome).toBe(USE_NONCE);
+    base.clock.advance(2 * ROTATION);
+    expect((await withNonce(rotated, old)).outcome).toBe(USE_NONCE);
+    const [one, other] = [await required({ nonce: 'required' }), await required({ nonce: 'required' })];
+    expect((await withNonce(one, await fresh(one))).outcome).toBe('200');
+    expect((await withNonce(one, await fresh(other))).outcome).toBe(USE_NONCE);
+  });
+
+  it('NON-16 asks for a nonce only where nothing else is wrong', async () => {
+    const token = await rs.token();
+    const bad = [{ htu: 'https://rs.example.com/x' }, { htm: 'POST' }, { claims: { ath: 'x' } }, { iat: 0 }, { header: { typ: 'JWT' } }];
+    for (const changes of bad) {
+      const answer = await rs.present(token, changes);
+      expect(answer.outcome).toBe('401 D:invalid_dpop_proof');
+      expect(answer.lines('dpop-nonce')).toEqual([]);
+    }
+    const forged = rs.proof(token).replace(/.{8}$/, 'AAAAAAAA');
+    expect((await rs.send({ token, proof: forged })).outcome).toBe('401 D:invalid_dpop_proof');
+  });
+
+  it.each([1, null, {}, ['x'], true])('NON-17 asks for a nonce where it is %j', async (nonce) => {
+    expect((await withNonce(rs, nonce)).outcome).toBe(USE_NONCE);
+  });
+
+  it('keeps nonces out of events', async () => {
+    const nonce = await fresh(rs);
+    await withNonce(rs, `${nonce}x`);
+    expect(JSON.stringify(rs.events)).not.toContain(nonce);
+  });
+});
+
+describe('options of nonces', () => {
+  it.each([
+    [{ nonce: 'optional' }, /dpop\.nonce/],
+    [{ nonce: { secrets: [] } }, /dpop\.nonce\.secrets/],
+    [{ nonce: { secrets: ['short but secret'] } }, /dpop\.nonce\.secrets/],
+    [{ nonce: { secrets: [SECRET, SECRET, SECRET] } }, /dpop\.nonce\.secrets/],
+    [{ nonce: { secrets: [SECRET], rotation: 1 } }, /dpop\.nonce\.rotation/],
+    [{ nonceReplacesIat: true }, /dpop\.nonceReplacesIat/],
+  ])('refuses %j, and does not show the secret', async (dpop, problem) => {
+    const failure = await startResource({ like: base, options: { dpop: dpop as object } }).catch((error: unknown) => error);
+    expect(String(failure)).toMatch(problem);
+    expect(String(failure)).not.toContain('secret but');
+    expect(String(failure)).not.toContain('short but');
+  });
+});
+
+function publishedNonces(): string[] {
+  return Object.values(vectors.rfc9449_values).flatMap((value) => ('nonce' in value ? [value.nonce] : []));
+}
