@@ -20,14 +20,15 @@ const ROOMS: Record<string, readonly string[]> = {
   discovery: [],
   events: ['rejection', 'request'],
   challenge: ['rejection'],
-  keys: ['discovery', 'rejection', 'request'],
+  keys: ['crypto', 'discovery', 'rejection', 'request'],
+  replay: ['crypto', 'request'],
   certificate: ['crypto', 'rejection', 'request'],
   // The stages, each below the next.
-  'access-token': ['crypto', 'discovery', 'events', 'keys', 'rejection', 'request'],
-  confirmation: ['access-token', 'certificate', 'crypto', 'rejection', 'request'],
+  'access-token': ['crypto', 'discovery', 'events', 'keys', 'rejection', 'request', 'slot'],
+  confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
   authorization: ['access-token', 'confirmation', 'rejection'],
   // What puts the stages together.
-  options: ['access-token', 'certificate', 'discovery', 'events', 'request'],
+  options: ['access-token', 'certificate', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
   'protected-resource': [
     'access-token',
     'authorization',
@@ -35,6 +36,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'challenge',
     'confirmation',
     'events',
+    'keys',
     'options',
     'rejection',
     'request',
@@ -53,6 +55,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'options',
     'protected-resource',
     'rejection',
+    'replay',
     'request',
   ],
 };
@@ -62,11 +65,15 @@ type Kind = 'type' | 'dynamic' | 'static';
 
 /** What is not ours: in which files (or folders) of core, and how at most. */
 const DEPENDENCIES: Record<string, Record<string, Kind>> = {
-  jose: { 'access-token/': 'static', 'keys/': 'static', 'options.ts': 'type' },
+  jose: { 'access-token/': 'static', 'keys/': 'static', 'crypto/web.ts': 'static', 'options.ts': 'type' },
+  '@noble/hashes/hmac.js': { 'crypto/web.ts': 'static' },
+  '@noble/hashes/sha2.js': { 'crypto/web.ts': 'static' },
+  '@noble/hashes/utils.js': { 'crypto/web.ts': 'static' },
   'jwks-rsa': { 'keys/jwks-rsa.ts': 'dynamic' },
   '@peculiar/x509': { 'certificate/x509.ts': 'dynamic' },
   'reflect-metadata': { 'certificate/x509.ts': 'dynamic' },
-  'lru-cache': { 'access-token/cache.ts': 'static' },
+  'lru-cache': { 'access-token/cache.ts': 'static', 'keys/proof-key.ts': 'static' },
+  'node:cluster': { 'events.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'events.ts': 'static', 'certificate/tls-connection.ts': 'static' },
   'node:http': { 'node.ts': 'type' },

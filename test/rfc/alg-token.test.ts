@@ -26,16 +26,21 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
     published.splice(0, published.length, ...keys);
     const api: Api = await startApi({ issuedBy: issuer, ...options });
     const claims = { iss: issuer.url, aud: AUDIENCE, sub: 'user-1', exp: NOW + 300 };
-    const verdict = verdictOf(await api.ask(`Bearer ${rawJwt(JSON.stringify({ typ: 'at+jwt', ...header }), JSON.stringify(claims), signer)}`));
+    const verdict = verdictOf(
+      await api.ask(`Bearer ${rawJwt(JSON.stringify({ typ: 'at+jwt', ...header }), JSON.stringify(claims), signer)}`),
+    );
     await api.close();
     return verdict;
   };
   const rsaPair = (modulusLength: number, publicExponent = 65_537): { jwk: JWK; privateKey: KeyObject } => {
     const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength, publicExponent });
-    return { jwk: publicKey.export({ format: 'jwk' }) as JWK, privateKey };
+    return { jwk: publicKey.export({ format: 'jwk' }), privateKey };
   };
   const [rsa2048, otherRsa2048] = [rsaPair(2048), rsaPair(2048)];
-  const pkcs1 = (privateKey: KeyObject): Sign => (input) => sign('sha256', Buffer.from(input), privateKey);
+  const pkcs1 =
+    (privateKey: KeyObject): Sign =>
+    (input) =>
+      sign('sha256', Buffer.from(input), privateKey);
   const pss =
     (privateKey: KeyObject, saltLength: number): Sign =>
     (input) =>
@@ -73,7 +78,13 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
   it('ALG-02 one of 2048 bits does', async () => {
     const { jwk, privateKey } = rsa2048;
     expect(await judge([jwk], { alg: 'RS256' }, pkcs1(privateKey))).toBe(GRANTED);
-    expect(await judge([{ ...jwk, n: Buffer.concat([Buffer.alloc(8), Buffer.from(jwk.n ?? '', 'base64url')]).toString('base64url') }], { alg: 'RS256' }, pkcs1(privateKey))).toBe(GRANTED);
+    expect(
+      await judge(
+        [{ ...jwk, n: Buffer.concat([Buffer.alloc(8), Buffer.from(jwk.n ?? '', 'base64url')]).toString('base64url') }],
+        { alg: 'RS256' },
+        pkcs1(privateKey),
+      ),
+    ).toBe(GRANTED);
   });
 
   it.each(['P-192', 'P-224', 'secp256k1'])('ALG-02 an EC key on %s is of no algorithm that is accepted', async (namedCurve) => {
@@ -116,7 +127,8 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
     const N = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
     const bytes = (value: bigint, size = 32): Buffer => Buffer.from(value.toString(16).padStart(size * 2, '0'), 'hex');
     let key: SigningKeyPair;
-    const good = (input: string): Buffer => sign('sha256', Buffer.from(input), { key: KeyObject.from(key.privateKey), dsaEncoding: 'ieee-p1363' });
+    const good = (input: string): Buffer =>
+      sign('sha256', Buffer.from(input), { key: KeyObject.from(key.privateKey), dsaEncoding: 'ieee-p1363' });
     const parts = (input: string): [bigint, bigint] => {
       const signature = good(input);
       return [BigInt(`0x${signature.subarray(0, 32).toString('hex')}`), BigInt(`0x${signature.subarray(32).toString('hex')}`)];
@@ -146,7 +158,10 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
       ['its halves exchanged', (input) => Buffer.concat([good(input).subarray(32), good(input).subarray(0, 32)])],
       ['of another curve', () => new Uint8Array(96).fill(1)],
       ['empty', () => new Uint8Array(0)],
-      ['with another hash', (input) => sign('sha384', Buffer.from(input), { key: KeyObject.from(key.privateKey), dsaEncoding: 'ieee-p1363' })],
+      [
+        'with another hash',
+        (input) => sign('sha384', Buffer.from(input), { key: KeyObject.from(key.privateKey), dsaEncoding: 'ieee-p1363' }),
+      ],
     ])('ALG-06 %s verifies nothing', async (_what, signer) => {
       expect(await judge([key.publicJwk], { alg: 'ES256', kid: 'k' }, signer)).toBe(refused('token.signature'));
     });
@@ -154,9 +169,9 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
 
   describe('An Ed25519 signature', () => {
     const L = 2n ** 252n + 27_742_317_777_372_353_535_851_937_790_883_648_493n;
-    const littleEndian = (value: bigint): Buffer => Buffer.from(Buffer.from(value.toString(16).padStart(64, '0'), 'hex').reverse());
+    const littleEndian = (value: bigint): Buffer => Buffer.from(Buffer.from(value.toString(16).padStart(64, '0'), 'hex').toReversed());
     const plusL = (signature: Uint8Array): Buffer => {
-      const s = BigInt(`0x${Buffer.from(signature.subarray(32)).reverse().toString('hex')}`);
+      const s = BigInt(`0x${Buffer.from(signature.subarray(32).toReversed()).toString('hex')}`);
       return Buffer.concat([signature.subarray(0, 32), littleEndian(s + L)]);
     };
 
@@ -204,11 +219,15 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
     return modulus.toString('base64url');
   };
   it.each([8200, 9216, 16_384, 65_536])('ALG-09 an RSA key of %i bits is not used', async (bits) => {
-    expect(await judge([{ kty: 'RSA', n: odd(bits), e: 'AQAB' }], { alg: 'RS256' }, () => Buffer.alloc(bits / 8, 1))).toBe(refused('token.unknown_key'));
+    expect(await judge([{ kty: 'RSA', n: odd(bits), e: 'AQAB' }], { alg: 'RS256' }, () => Buffer.alloc(bits / 8, 1))).toBe(
+      refused('token.unknown_key'),
+    );
   });
 
   it('ALG-09 one of 8192 bits is', async () => {
-    expect(await judge([{ kty: 'RSA', n: odd(8192), e: 'AQAB' }], { alg: 'RS256' }, () => Buffer.alloc(1024, 1))).toBe(refused('token.signature'));
+    expect(await judge([{ kty: 'RSA', n: odd(8192), e: 'AQAB' }], { alg: 'RS256' }, () => Buffer.alloc(1024, 1))).toBe(
+      refused('token.signature'),
+    );
   });
 
   it.each([
@@ -246,7 +265,9 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
     ['65,536', 'AQAA'],
   ])('ALG-09 an even exponent (%s) verifies nothing', async (_what, e) => {
     const { jwk, privateKey } = rsa2048;
-    expect(await judge([{ ...jwk, e }], { alg: 'RS256' }, pkcs1(privateKey))).toMatch(/^401 \| Bearer invalid_token \| token\.(?:unknown_key|signature)$/);
+    expect(await judge([{ ...jwk, e }], { alg: 'RS256' }, pkcs1(privateKey))).toMatch(
+      /^401 \| Bearer invalid_token \| token\.(?:unknown_key|signature)$/,
+    );
   });
 
   it('a header says ES256 and the key set has a key of the same kid on P-384 only', async () => {
@@ -258,7 +279,11 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
   it('the signature is over the segments as they were sent', async () => {
     const key = await generateSigningKey('ES256', 'k');
     const claims = { iss: issuer.url, aud: AUDIENCE, exp: NOW + 300 };
-    const good = jwtOfSegments(base64url(JSON.stringify({ typ: 'at+jwt', alg: 'ES256', kid: 'k' })), base64url(JSON.stringify(claims)), key);
+    const good = jwtOfSegments(
+      base64url(JSON.stringify({ typ: 'at+jwt', alg: 'ES256', kid: 'k' })),
+      base64url(JSON.stringify(claims)),
+      key,
+    );
     const [, payload = '', signature = ''] = good.split('.');
     published.splice(0, published.length, key.publicJwk);
     const api = await startApi({ issuedBy: issuer });
@@ -267,7 +292,6 @@ describe('ALG: keys and algorithms of access tokens (RFC 7518, RFC 8725 §3)', (
     expect(verdictOf(await api.ask(`Bearer ${other}.${payload}.${signature}`))).toBe(refused('token.signature'));
     await api.close();
   });
-
 });
 
 function ecPoint(publicKey: KeyObject): { x: string; y: string } {

@@ -61,7 +61,7 @@ export interface ApiOptions extends Partial<ProtectedResourceOptions> {
 
 /**
  * An Express API on a real socket before a real issuer: `/r` (any token that passes), `/read` and `/both` (which require scopes).
- * Unlike the default it accepts tokens without cnf (the mixed resource of the requirements), unless options say otherwise.
+ * Unlike the default it accepts tokens without cnf and offers no DPoP, unless options say otherwise.
  */
 export async function startApi({ tls, adapter, issuedBy, ...options }: ApiOptions = {}): Promise<Api> {
   const clock = createClock(NOW);
@@ -72,6 +72,8 @@ export async function startApi({ tls, adapter, issuedBy, ...options }: ApiOption
       issuer: issuer.url,
       audience: AUDIENCE,
       unconstrained: 'accept',
+      // The rows of DPoP have an API of their own.
+      dpop: false,
       now: clock.now,
       onEvent: (event) => events.push(event),
       ...options,

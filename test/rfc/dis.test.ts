@@ -25,7 +25,9 @@ function expectUnavailable(answer: Answer): void {
   const names = answer.headers.map(([name]) => name.toLowerCase());
   expect(Number(answer.headers[names.indexOf('retry-after')]?.[1])).toBeGreaterThan(0);
   // Node's own, Express's own, and Retry-After: nothing that could tell more.
-  expect(names.filter((name) => !['x-powered-by', 'date', 'connection', 'keep-alive', 'content-length'].includes(name))).toEqual(['retry-after']);
+  expect(names.filter((name) => !['x-powered-by', 'date', 'connection', 'keep-alive', 'content-length'].includes(name))).toEqual([
+    'retry-after',
+  ]);
 }
 
 /** The global fetch, with a record of what was asked for. */
@@ -57,7 +59,7 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
   const jwksRequests = (issuer: Issuer): number => issuer.requests.filter((path) => path.endsWith('/jwks')).length;
 
   afterEach(async () => {
-    for (const one of open.splice(0).reverse()) await one.close();
+    for (const one of open.splice(0).toReversed()) await one.close();
   });
 
   describe('Where the metadata is', () => {
@@ -228,12 +230,16 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       expect(recording.urls.length).toBeGreaterThan(0);
     });
 
-    it.each(['http://as.example.com', 'http://127.0.0.1.example.com', 'http://10.0.0.1', 'ftp://localhost', 'as.example.com', '//as.example.com'])(
-      'DIS-06 and an issuer %s when the resource is made',
-      (issuer) => {
-        expect(() => protectedResource({ issuer, audience: AUDIENCE })).toThrow(TypeError);
-      },
-    );
+    it.each([
+      'http://as.example.com',
+      'http://127.0.0.1.example.com',
+      'http://10.0.0.1',
+      'ftp://localhost',
+      'as.example.com',
+      '//as.example.com',
+    ])('DIS-06 and an issuer %s when the resource is made', (issuer) => {
+      expect(() => protectedResource({ issuer, audience: AUDIENCE })).toThrow(TypeError);
+    });
 
     it('DIS-12 what the metadata says of bound tokens and algorithms weakens nothing', async () => {
       const issuer = await issuerOf({ algorithms: ['ES256', 'ES384'] });
@@ -247,9 +253,9 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       expect(await ask(api, { cnf: { 'x5t#S256': thumbprint } })).toBe('401 | Bearer invalid_token | certificate.missing');
       expect(await ask(api, { cnf: { jkt: thumbprint } })).toBe('401 | Bearer invalid_token | dpop.not_offered');
       expect(await ask(api, {}, { alg: 'ES384' })).toBe('401 | Bearer invalid_token | token.algorithm');
-      expect(verdictOf(await api.ask(`Bearer ${unsignedJwt({ typ: 'at+jwt', alg: 'none' }, { iss: issuer.url, aud: AUDIENCE, exp: NOW + 9 })}`))).toBe(
-        '401 | Bearer invalid_token | token.algorithm',
-      );
+      expect(
+        verdictOf(await api.ask(`Bearer ${unsignedJwt({ typ: 'at+jwt', alg: 'none' }, { iss: issuer.url, aud: AUDIENCE, exp: NOW + 9 })}`)),
+      ).toBe('401 | Bearer invalid_token | token.algorithm');
     });
 
     const warnings = async (issuer: Issuer, options: ApiOptions = {}): Promise<string[]> => {
@@ -301,7 +307,10 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       ['401', (response) => response.writeHead(401, { 'www-authenticate': 'Bearer' }).end()],
       ['text/html', (response, { metadata }) => response.writeHead(200, { 'content-type': 'text/html' }).end(JSON.stringify(metadata))],
       ['text/json', (response, { metadata }) => response.writeHead(200, { 'content-type': 'text/json' }).end(JSON.stringify(metadata))],
-      ['application/jsonp', (response, { metadata }) => response.writeHead(200, { 'content-type': 'application/jsonp' }).end(JSON.stringify(metadata))],
+      [
+        'application/jsonp',
+        (response, { metadata }) => response.writeHead(200, { 'content-type': 'application/jsonp' }).end(JSON.stringify(metadata)),
+      ],
       ['no content type', (response, { metadata }) => response.writeHead(200).end(JSON.stringify(metadata))],
       ['an array', (response, { metadata }) => response.writeHead(200, json).end(JSON.stringify([metadata]))],
       ['a string', (response, { metadata }) => response.writeHead(200, json).end(JSON.stringify(JSON.stringify(metadata)))],
@@ -309,13 +318,22 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       ['no JSON', (response) => response.writeHead(200, json).end('<html>')],
       ['nothing', (response) => response.writeHead(200, json).end()],
       ['half of it', (response, { metadata }) => response.writeHead(200, json).end(JSON.stringify(metadata).slice(0, -1))],
-      ['an end before the end', (response) => response.writeHead(200, { ...json, 'content-length': 100 }).write('{', () => response.destroy())],
-      ['bytes that are no UTF-8', (response) => response.writeHead(200, json).end(Buffer.from('{"issuer":"\xff"}', 'latin1'))],
+      [
+        'an end before the end',
+        (response) => response.writeHead(200, { ...json, 'content-length': 100 }).write('{', () => response.destroy()),
+      ],
+      [
+        'bytes that are no UTF-8, in a member that nobody reads',
+        (response, { metadata }) =>
+          response.writeHead(200, json).end(Buffer.from(`${JSON.stringify(metadata).slice(0, -1)},"x":"\xff"}`, 'latin1')),
+      ],
       ['10 MB', (response, { metadata }) => response.writeHead(200, json).end(JSON.stringify(metadata).padEnd(10_000_000))],
       [
         '10 MB, compressed to a hundredth',
         (response, { metadata }) =>
-          response.writeHead(200, { ...json, 'content-encoding': 'gzip' }).end(gzipSync(JSON.stringify(metadata).padEnd(10_000_000), { level: 1 })),
+          response
+            .writeHead(200, { ...json, 'content-encoding': 'gzip' })
+            .end(gzipSync(JSON.stringify(metadata).padEnd(10_000_000), { level: 1 })),
       ],
       ['a reset', (response) => response.destroy()],
     ];
@@ -363,8 +381,11 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
 
     it.each([
       ['before it answers', () => {}],
-      ['after the fields', (response: ServerResponse) => void response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()],
-      ['in the middle', (response: ServerResponse) => void response.writeHead(200, { 'content-type': 'application/json' }).write('{"issuer":')],
+      ['after the fields', (response: ServerResponse) => response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()],
+      [
+        'in the middle',
+        (response: ServerResponse) => void response.writeHead(200, { 'content-type': 'application/json' }).write('{"issuer":'),
+      ],
     ])('DIS-05 an issuer that hangs %s', async (_when, hang) => {
       const issuer = await issuerOf();
       const api = await apiOf(issuer, { keys: { timeout: 0.1 } });
@@ -387,6 +408,7 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       const api = await apiOf(issuer);
       await issuer.down();
       expectUnavailable(await api.ask(`Bearer ${await issuer.token()}`));
+      expect(api.events[0]?.detail).toMatch(/127\.0\.0\.1:\d+\/\.well-known\/oauth-authorization-server.*ECONNREFUSED/);
       await issuer.up();
       api.clock.advance(1);
       expect(await ask(api)).toBe(GRANTED);
@@ -426,7 +448,8 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       ['101 keys', (issuer: Issuer) => ({ keys: Array.from({ length: 101 }, () => issuer.keys[0]?.publicJwk) })],
     ])('a key set with %s', async (_what, make) => {
       const issuer = await issuerOf();
-      issuer.answer = (_request, response, path) => path === '/jwks' && (response.writeHead(200, json).end(JSON.stringify(make(issuer))), true);
+      issuer.answer = (_request, response, path) =>
+        path === '/jwks' && (response.writeHead(200, json).end(JSON.stringify(make(issuer))), true);
       expectUnavailable(await (await apiOf(issuer)).ask(`Bearer ${await issuer.token()}`));
     });
 
@@ -679,16 +702,25 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
     /** A key of this kind that signs, beside what the key set shows of it. */
     const shown = async (alg: string, show: (publicJwk: JWK, key: SigningKeyPair) => object): Promise<SigningKeyPair> => {
       const key = await generateSigningKey(alg, randomUUID());
-      return { ...key, publicJwk: show(key.publicJwk, key) as JWK };
+      return { ...key, publicJwk: show(key.publicJwk, key) };
     };
     const left: [string, () => Promise<SigningKeyPair>][] = [
       ['use: enc', () => shown('ES256', (jwk) => ({ ...jwk, use: 'enc' }))],
       ['use: ENC', () => shown('ES256', (jwk) => ({ ...jwk, use: 'ENC' }))],
-      ['key_ops without verify', () => shown('ES256', ({ use: _, ...jwk }) => ({ ...jwk, key_ops: ['sign'] }))],
-      ['key_ops that is no list', () => shown('ES256', ({ use: _, ...jwk }) => ({ ...jwk, key_ops: 'verify' }))],
-      ['the private part, EC', () => shown('ES256', (jwk, key) => ({ ...jwk, d: KeyObject.from(key.privateKey).export({ format: 'jwk' }).d }))],
-      ['the private part, RSA', () => shown('RS256', (jwk, key) => ({ ...jwk, ...KeyObject.from(key.privateKey).export({ format: 'jwk' }) }))],
-      ['the private part, Ed25519', () => shown('EdDSA', (jwk, key) => ({ ...jwk, d: KeyObject.from(key.privateKey).export({ format: 'jwk' }).d }))],
+      ['key_ops without verify', () => shown('ES256', (jwk) => ({ ...jwk, use: undefined, key_ops: ['sign'] }))],
+      ['key_ops that is no list', () => shown('ES256', (jwk) => ({ ...jwk, use: undefined, key_ops: 'verify' }))],
+      [
+        'the private part, EC',
+        () => shown('ES256', (jwk, key) => ({ ...jwk, d: KeyObject.from(key.privateKey).export({ format: 'jwk' }).d })),
+      ],
+      [
+        'the private part, RSA',
+        () => shown('RS256', (jwk, key) => ({ ...jwk, ...KeyObject.from(key.privateKey).export({ format: 'jwk' }) })),
+      ],
+      [
+        'the private part, Ed25519',
+        () => shown('EdDSA', (jwk, key) => ({ ...jwk, d: KeyObject.from(key.privateKey).export({ format: 'jwk' }).d })),
+      ],
       ['a member k', () => shown('ES256', (jwk) => ({ ...jwk, k: 'AAAA' }))],
       ['another alg', () => shown('ES256', (jwk) => ({ ...jwk, alg: 'ES384' }))],
       ['another kty', () => shown('ES256', (jwk) => ({ ...jwk, kty: 'OKP' }))],
@@ -792,7 +824,11 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       const { fetch: none, urls } = silent();
       const api = await apiOf(issuer, { keys: { jwks: { keys: issuer.keys.map(({ publicJwk }) => publicJwk) } }, fetch: none });
       await api.middleware.ready();
-      expect([await ask(api), await ask(api, {}, { alg: 'EdDSA' }), await ask(api, {}, { kid: undefined })]).toEqual([GRANTED, GRANTED, GRANTED]);
+      expect([await ask(api), await ask(api, {}, { alg: 'EdDSA' }), await ask(api, {}, { kid: undefined })]).toEqual([
+        GRANTED,
+        GRANTED,
+        GRANTED,
+      ]);
       expect(await ask(api, {}, { kid: 'other' })).toBe(UNKNOWN_KEY);
       expect([urls, issuer.requests]).toEqual([[], []]);
     });
@@ -801,7 +837,10 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       const issuer = await issuerOf({ algorithms: [alg] });
       const pem = KeyObject.from((issuer.keys[0] as SigningKeyPair).privateKey);
       const { fetch: none, urls } = silent();
-      const api = await apiOf(issuer, { keys: { pem: createPublicKey(pem).export({ type: 'spki', format: 'pem' }).toString() }, fetch: none });
+      const api = await apiOf(issuer, {
+        keys: { pem: createPublicKey(pem).export({ type: 'spki', format: 'pem' }).toString() },
+        fetch: none,
+      });
       await api.middleware.ready();
       expect(await ask(api, {}, { kid: undefined })).toBe(GRANTED);
       const other = await generateSigningKey(alg, undefined);
@@ -813,13 +852,17 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
     it.fails.each(['ES256', 'EdDSA'])('as a PEM public key for %s, though the token names a kid, which a PEM has not', async (alg) => {
       const issuer = await issuerOf({ algorithms: [alg] });
       const [key] = issuer.keys;
-      const pem = createPublicKey(KeyObject.from((key as SigningKeyPair).privateKey)).export({ type: 'spki', format: 'pem' }).toString();
+      const pem = createPublicKey(KeyObject.from((key as SigningKeyPair).privateKey))
+        .export({ type: 'spki', format: 'pem' })
+        .toString();
       expect(await ask(await apiOf(issuer, { keys: { pem } }))).toBe(GRANTED);
     });
 
     it('as several PEM keys', async () => {
       const issuer = await issuerOf({ algorithms: ['ES256', 'EdDSA', 'ES256'] });
-      const pem = issuer.keys.map(({ privateKey }) => createPublicKey(KeyObject.from(privateKey)).export({ type: 'spki', format: 'pem' }).toString());
+      const pem = issuer.keys.map(({ privateKey }) =>
+        createPublicKey(KeyObject.from(privateKey)).export({ type: 'spki', format: 'pem' }).toString(),
+      );
       const api = await apiOf(issuer, { keys: { pem } });
       for (const key of issuer.keys) expect(await ask(api, {}, { kid: undefined }, { key })).toBe(GRANTED);
     });
@@ -866,7 +909,11 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       ['private', async () => KeyObject.from((await generateSigningKey('ES256', 'x')).privateKey).export({ format: 'jwk' })],
       ['for encryption', async () => ({ ...(await generateSigningKey('ES256', 'x')).publicJwk, use: 'enc' })],
     ])('a given key set whose only key is %s: ready() says so', async (_what, make) => {
-      const resource = protectedResource({ issuer: 'https://as.example.com', audience: AUDIENCE, keys: { jwks: { keys: [(await make()) as JWK] } } });
+      const resource = protectedResource({
+        issuer: 'https://as.example.com',
+        audience: AUDIENCE,
+        keys: { jwks: { keys: [(await make()) as JWK] } },
+      });
       await expect(resource.ready()).rejects.toThrow(/keys/);
     });
   });
@@ -882,8 +929,18 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
     });
 
     it.each<[string, Partial<ProtectedResourceOptions>, (issuer: Issuer) => void, (issuer: Issuer) => RegExp[]]>([
-      ['no metadata', {}, (issuer) => issuer.locations.clear(), ({ url }) => [new RegExp(url), /oauth-authorization-server: .*404/, /openid-configuration: .*404/]],
-      ['metadata of another', {}, (issuer) => (issuer.metadata['issuer'] = 'https://other.example.com'), () => [/other\.example\.com/, /not exactly/]],
+      [
+        'no metadata',
+        {},
+        (issuer) => issuer.locations.clear(),
+        ({ url }) => [new RegExp(url), /oauth-authorization-server: .*404/, /openid-configuration: .*404/],
+      ],
+      [
+        'metadata of another',
+        {},
+        (issuer) => (issuer.metadata['issuer'] = 'https://other.example.com'),
+        () => [/other\.example\.com/, /not exactly/],
+      ],
       ['no https', {}, (issuer) => (issuer.metadata['jwks_uri'] = 'http://other.example.com'), () => [/jwks_uri/, /https/]],
       ['no keys', {}, (issuer) => (issuer.metadata['jwks_uri'] = `${issuer.url}/none`), ({ url }) => [new RegExp(`${url}/none`), /404/]],
       ['no keys at keys.uri', { keys: { uri: 'http://127.0.0.1:1/jwks' } }, () => {}, () => [/http:\/\/127\.0\.0\.1:1\/jwks/]],

@@ -4,7 +4,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { accessOf, holdfast, type HoldfastMiddleware, requires } from '@holdfast/express';
-import { certificateOf, DECISION_CHANNEL, type ProtectedResourceOptions, protectedResource, REASONS, type ResourceEvent } from '@holdfast/core';
+import {
+  certificateOf,
+  DECISION_CHANNEL,
+  type ProtectedResourceOptions,
+  protectedResource,
+  REASONS,
+  type ResourceEvent,
+} from '@holdfast/core';
 import { createClock } from '@holdfast/test-support/clock';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
@@ -49,11 +56,19 @@ describe('Events', () => {
   });
 
   it.each<[string, () => Promise<string | string[]>, Partial<ResourceEvent>]>([
-    ['a grant', async () => `Bearer ${await issuer.token({ client_id: 'c' })}`, { outcome: 'granted', scheme: 'Bearer', clientId: 'c', confirmations: [] }],
+    [
+      'a grant',
+      async () => `Bearer ${await issuer.token({ client_id: 'c' })}`,
+      { outcome: 'granted', scheme: 'Bearer', clientId: 'c', confirmations: [] },
+    ],
     ['no credentials', async () => [], { outcome: 'refused', reason: 'request.no_credentials' }],
     ['a malformed field', async () => 'Bearer a b', { outcome: 'refused', reason: 'request.malformed_authorization' }],
     ['a bad token', async () => 'Bearer a', { outcome: 'refused', reason: 'token.not_jwt', scheme: 'Bearer' }],
-    ['a bound token', async () => `Bearer ${await issuer.token({ cnf: {} })}`, { outcome: 'refused', reason: 'cnf.not_understood', scheme: 'Bearer', clientId: 'client-1' }],
+    [
+      'a bound token',
+      async () => `Bearer ${await issuer.token({ cnf: {} })}`,
+      { outcome: 'refused', reason: 'cnf.not_understood', scheme: 'Bearer', clientId: 'client-1' },
+    ],
   ])('one for each decision, the same to onEvent and on the channel: %s', async (_what, credentials, expected) => {
     const api = await apiOf();
     const heard = await heardDuring(async () => api.ask(await credentials()));
@@ -148,7 +163,12 @@ describe('Events', () => {
         verdicts.push(verdictOf(await api.ask(`Bearer ${token}`)), verdictOf(await api.ask('Bearer a')), verdictOf(await api.ask([])));
         verdicts.push(verdictOf(await api.ask(`Bearer ${token}`, { target: '/both' })));
       });
-      expect(verdicts).toEqual([GRANTED, '401 | Bearer invalid_token | no reason', '401 | Bearer | no reason', '403 | Bearer insufficient_scope | no reason']);
+      expect(verdicts).toEqual([
+        GRANTED,
+        '401 | Bearer invalid_token | no reason',
+        '401 | Bearer | no reason',
+        '403 | Bearer insufficient_scope | no reason',
+      ]);
       expect(warnings.length).toBeGreaterThan(0);
       expect(warnings.map(({ message }) => message).join('\n')).toMatch(/onEvent/);
       expect(warnings.map(({ message }) => message).join('\n')).not.toContain('hunter2');
@@ -192,7 +212,9 @@ describe('Events', () => {
   });
 
   describe('One resource', () => {
-    const serve = async (build: (app: Express) => void): Promise<(target: string, line?: string) => Promise<{ status: number; body: string }>> => {
+    const serve = async (
+      build: (app: Express) => void,
+    ): Promise<(target: string, line?: string) => Promise<{ status: number; body: string }>> => {
       const app = express();
       app.set('env', 'test');
       build(app);
@@ -200,14 +222,25 @@ describe('Events', () => {
       servers.push(server);
       const port = await listen(server);
       return async (target, line = `Bearer ${token}`) => {
-        const { socket, status, body } = await rawRequest({ port, lines: [`GET ${target} HTTP/1.1`, 'Host: rs', `Authorization: ${line}`] });
+        const { socket, status, body } = await rawRequest({
+          port,
+          lines: [`GET ${target} HTTP/1.1`, 'Host: rs', `Authorization: ${line}`],
+        });
         socket.destroy();
         return { status, body };
       };
     };
     const protect = (events: ResourceEvent[], more: Partial<ProtectedResourceOptions> = {}): HoldfastMiddleware => {
       const now = createClock(NOW).now;
-      const made = holdfast({ issuer: issuer.url, audience: AUDIENCE, unconstrained: 'accept', now, onEvent: (event) => events.push(event), ...more });
+      const made = holdfast({
+        issuer: issuer.url,
+        audience: AUDIENCE,
+        unconstrained: 'accept',
+        dpop: false,
+        now,
+        onEvent: (event) => events.push(event),
+        ...more,
+      });
       closing.push(made);
       return made;
     };
@@ -218,7 +251,12 @@ describe('Events', () => {
       const get = await serve((app) => {
         const inner = Router();
         inner.use(protection);
-        inner.get('/r', protection, requires({ scope: 'read' }), (request, response) => void response.json({ sub: accessOf(request).claims.sub, url: request.url }));
+        inner.get(
+          '/r',
+          protection,
+          requires({ scope: 'read' }),
+          (request, response) => void response.json({ sub: accessOf(request).claims.sub, url: request.url }),
+        );
         const outer = Router();
         outer.use('/b', protection, inner);
         app.use(protection);
@@ -282,7 +320,10 @@ describe('Events', () => {
         app.get('/r', (_request, response) => void response.json({}));
       });
       expect([(await get('/r')).status, (await get('/other')).status]).toEqual([200, 401]);
-      expect([outer.map(({ outcome }) => outcome), inner.map(({ reason }) => reason)]).toEqual([['granted', 'granted'], ['token.audience']]);
+      expect([outer.map(({ outcome }) => outcome), inner.map(({ reason }) => reason)]).toEqual([
+        ['granted', 'granted'],
+        ['token.audience'],
+      ]);
       const both = await issuer.token({ aud: [AUDIENCE, 'https://other.example.com'] });
       expect((await get('/other', `Bearer ${both}`)).status).toBe(200);
     });

@@ -61,9 +61,12 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
       expect(verdictOf(await api.ask(`${start}${token}`))).toBe(MALFORMED);
     });
 
-    it.each(['Bearer', 'Bearer ', 'Bearer      ', 'bearer'])('EXT-08 no token after the scheme is malformed, and not nothing: %j', async (line) => {
-      expect(verdictOf(await api.ask(line))).toBe(MALFORMED);
-    });
+    it.each(['Bearer', 'Bearer ', 'Bearer      ', 'bearer'])(
+      'EXT-08 no token after the scheme is malformed, and not nothing: %j',
+      async (line) => {
+        expect(verdictOf(await api.ask(line))).toBe(MALFORMED);
+      },
+    );
 
     it.each([
       ['no Authorization', []],
@@ -75,13 +78,21 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
       expect([answer.challengeLines, answer.body]).toEqual([['Bearer realm="https://rs.example.com"'], '']);
     });
 
-    it.each(['Basic dTpw', 'Digest username="u"', 'Negotiate YII=', 'Token x', 'HTTPSig x', 'Bear x', 'Bearers x', 'xBearer x', '"Bearer" x', '? x'])(
-      'EXT-10 NEW-03 a scheme that is not offered counts as no credentials: %s',
-      async (line) => {
-        const answer = await api.ask(line);
-        expect([verdictOf(answer), answer.body]).toEqual([UNSUPPORTED, '']);
-      },
-    );
+    it.each([
+      'Basic dTpw',
+      'Digest username="u"',
+      'Negotiate YII=',
+      'Token x',
+      'HTTPSig x',
+      'Bear x',
+      'Bearers x',
+      'xBearer x',
+      '"Bearer" x',
+      '? x',
+    ])('EXT-10 NEW-03 a scheme that is not offered counts as no credentials: %s', async (line) => {
+      const answer = await api.ask(line);
+      expect([verdictOf(answer), answer.body]).toEqual([UNSUPPORTED, '']);
+    });
 
     it.each(['Bearers', 'DPoP', 'Basic', 'HTTPSig'])('EXT-10 also with a token that would pass: %s', async (scheme) => {
       expect(verdictOf(await api.ask(`${scheme} ${token}`))).toBe(UNSUPPORTED);
@@ -96,11 +107,14 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
       },
     );
 
-    it.each(['mF_9.B5f-4.1JqM', 'a+/==', 'a', '~', '-._~+/', `${'a'.repeat(100)}=========`])('EXT-07 what is one gets judged: %s', async (value) => {
-      const answer = await api.ask(`Bearer ${value}`);
-      expect([answer.status, answer.challenges[0]?.parameters['error'], answer.access]).toEqual([401, 'invalid_token', undefined]);
-      expect(answer.reason).toMatch(/^token\./);
-    });
+    it.each(['mF_9.B5f-4.1JqM', 'a+/==', 'a', '~', '-._~+/', `${'a'.repeat(100)}=========`])(
+      'EXT-07 what is one gets judged: %s',
+      async (value) => {
+        const answer = await api.ask(`Bearer ${value}`);
+        expect([answer.status, answer.challenges[0]?.parameters['error'], answer.access]).toEqual([401, 'invalid_token', undefined]);
+        expect(answer.reason).toMatch(/^token\./);
+      },
+    );
 
     it('EXT-24 up to 16,384 characters are read', async () => {
       const short = await api.issuer.token({ pad: '' });

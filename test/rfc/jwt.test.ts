@@ -25,7 +25,8 @@ const refused = (reason: string): string => `401 | Bearer invalid_token | ${reas
 describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
   let api: Api;
   let key: SigningKeyPair;
-  const ask = async (claims?: object, header?: object): Promise<string> => verdictOf(await api.ask(`Bearer ${await api.issuer.token(claims, header)}`));
+  const ask = async (claims?: object, header?: object): Promise<string> =>
+    verdictOf(await api.ask(`Bearer ${await api.issuer.token(claims, header)}`));
   const askRaw = async (token: string): Promise<string> => verdictOf(await api.ask(`Bearer ${token}`));
   const claims = (more: object = {}): object => ({ iss: api.issuer.url, aud: AUDIENCE, sub: 'user-1', exp: NOW + 300, ...more });
   const header = (more: object = {}): object => ({ typ: 'at+jwt', alg: 'ES256', kid: key.kid, ...more });
@@ -41,9 +42,12 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       expect(await ask({}, { typ })).toBe(GRANTED);
     });
 
-    it.each(['at+JWT', 'AT+JWT', 'Application/AT+JWT', 'APPLICATION/at+jwt'])('JWT-02 typ is a media type, in any case: %j', async (typ) => {
-      expect(await ask({}, { typ })).toBe(GRANTED);
-    });
+    it.each(['at+JWT', 'AT+JWT', 'Application/AT+JWT', 'APPLICATION/at+jwt'])(
+      'JWT-02 typ is a media type, in any case: %j',
+      async (typ) => {
+        expect(await ask({}, { typ })).toBe(GRANTED);
+      },
+    );
 
     it.each([
       ['JWT'],
@@ -80,12 +84,20 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       expect(await askRaw(rawJwt(JSON.stringify(header({ alg })), JSON.stringify(claims()), key))).toBe(refused('token.algorithm'));
     });
 
-    it.each([[undefined], [null], [''], ['ES256 '], ['es256'], [['ES256']], [{ toString: 'ES256' }], [256], ['__proto__'], ['constructor']])(
-      'JWT-07 JWT-15 alg that is no name on the list: %j',
-      async (alg) => {
-        expect(await ask({}, { alg })).toBe(refused('token.algorithm'));
-      },
-    );
+    it.each([
+      [undefined],
+      [null],
+      [''],
+      ['ES256 '],
+      ['es256'],
+      [['ES256']],
+      [{ toString: 'ES256' }],
+      [256],
+      ['__proto__'],
+      ['constructor'],
+    ])('JWT-07 JWT-15 alg that is no name on the list: %j', async (alg) => {
+      expect(await ask({}, { alg })).toBe(refused('token.algorithm'));
+    });
 
     it('JWT-07 the empty signature verifies with no algorithm', async () => {
       expect(await askRaw(unsignedJwt(header(), claims()))).toBe(refused('token.signature'));
@@ -125,9 +137,12 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       expect(await ask({ iss: change(api.issuer.url) })).toBe(refused('token.issuer'));
     });
 
-    it.each([[AUDIENCE], [[AUDIENCE]], [['x', AUDIENCE]], [[AUDIENCE, 'x', AUDIENCE]]])('JWT-05 aud %j contains this resource', async (aud) => {
-      expect(await ask({ aud })).toBe(GRANTED);
-    });
+    it.each([[AUDIENCE], [[AUDIENCE]], [['x', AUDIENCE]], [[AUDIENCE, 'x', AUDIENCE]]])(
+      'JWT-05 aud %j contains this resource',
+      async (aud) => {
+        expect(await ask({ aud })).toBe(GRANTED);
+      },
+    );
 
     it.each([
       [undefined],
@@ -194,7 +209,11 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
     it('JWT-10 by default 5 s', async () => {
       const usual = await startApi({ issuedBy: api.issuer });
       const verdict = async (more: object): Promise<string> => verdictOf(await usual.ask(`Bearer ${await api.issuer.token(more)}`));
-      expect([await verdict({ iat: NOW + 5 }), await verdict({ nbf: NOW + 5 }), await verdict({ exp: NOW - 4 })]).toEqual([GRANTED, GRANTED, GRANTED]);
+      expect([await verdict({ iat: NOW + 5 }), await verdict({ nbf: NOW + 5 }), await verdict({ exp: NOW - 4 })]).toEqual([
+        GRANTED,
+        GRANTED,
+        GRANTED,
+      ]);
       expect([await verdict({ iat: NOW + 6 }), await verdict({ nbf: NOW + 6 }), await verdict({ exp: NOW - 5 })]).toEqual([
         refused('token.not_yet_valid'),
         refused('token.not_yet_valid'),
@@ -340,9 +359,15 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
     it.each([
       ['UTF-16, little-endian', () => Buffer.from(text(claims()), 'utf16le')],
       ['UTF-16, with its mark', () => Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(text(claims()), 'utf16le')])],
-      ['bytes that are no UTF-8, in a claim', () => Buffer.concat([Buffer.from(text(claims()).slice(0, -1)), Buffer.from(',"x":"\xff\xfe"}', 'latin1')])],
+      [
+        'bytes that are no UTF-8, in a claim',
+        () => Buffer.concat([Buffer.from(text(claims()).slice(0, -1)), Buffer.from(',"x":"\xff\xfe"}', 'latin1')]),
+      ],
       ['Latin-1', () => Buffer.from(text(claims({ name: 'Zoë' })), 'latin1')],
-      ['surrogates written as UTF-8', () => Buffer.concat([Buffer.from(text(claims()).slice(0, -1)), Buffer.from(',"x":"\xed\xa0\x80"}', 'latin1')])],
+      [
+        'surrogates written as UTF-8',
+        () => Buffer.concat([Buffer.from(text(claims()).slice(0, -1)), Buffer.from(',"x":"\xed\xa0\x80"}', 'latin1')]),
+      ],
       ['no JSON', () => Buffer.from('sub=user-1')],
       ['JSON and more', () => Buffer.from(`${text(claims())}x`)],
       ['two objects', () => Buffer.from(text(claims()).repeat(2))],
@@ -356,9 +381,12 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       expect(await askRaw(rawJwt(text(header()), payload(), key))).toBe(refused('token.malformed'));
     });
 
-    it.each(['[]', '"at+jwt"', 'null', '1', '', '{', '{"alg":"ES256"', '\ufeff\ufeff{}', '{"alg":"ES256"}{}'])('JWT-20 and so is the header: not %j', async (head) => {
-      expect(await askRaw(rawJwt(head, text(claims()), key))).toBe(refused('token.malformed'));
-    });
+    it.each(['[]', '"at+jwt"', 'null', '1', '', '{', '{"alg":"ES256"', '\ufeff\ufeff{}', '{"alg":"ES256"}{}'])(
+      'JWT-20 and so is the header: not %j',
+      async (head) => {
+        expect(await askRaw(rawJwt(head, text(claims()), key))).toBe(refused('token.malformed'));
+      },
+    );
 
     it.each([
       ['padding', (h: string, p: string, s: string) => `${h}.${p}.${s}==`, 'token.malformed'],
@@ -519,12 +547,28 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
     });
 
     it('JWT-17 a MAC with the public key as secret, in whatever form', async () => {
-      const publicKey = await exportSPKI(await crypto.subtle.importKey('jwk', key.publicJwk as JsonWebKey, { name: 'ECDSA', namedCurve: 'P-256' }, true, ['verify']));
+      const publicKey = await exportSPKI(
+        await crypto.subtle.importKey('jwk', key.publicJwk as JsonWebKey, { name: 'ECDSA', namedCurve: 'P-256' }, true, ['verify']),
+      );
       const der = Buffer.from(publicKey.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
-      const secrets = [publicKey, publicKey.trim(), der, JSON.stringify(key.publicJwk), key.publicJwk.x ?? 'x', Buffer.from(key.publicJwk.x ?? '', 'base64url'), ''];
-      for (const [alg, digest] of [['HS256', 'sha256'], ['HS384', 'sha384'], ['HS512', 'sha512']] as const) {
+      const secrets = [
+        publicKey,
+        publicKey.trim(),
+        der,
+        JSON.stringify(key.publicJwk),
+        key.publicJwk.x ?? 'x',
+        Buffer.from(key.publicJwk.x ?? '', 'base64url'),
+        '',
+      ];
+      for (const [alg, digest] of [
+        ['HS256', 'sha256'],
+        ['HS384', 'sha384'],
+        ['HS512', 'sha512'],
+      ] as const) {
         for (const secret of secrets) {
-          expect(await askRaw(rawJwt(JSON.stringify(header({ alg })), JSON.stringify(claims()), hmac(secret, digest)))).toBe(refused('token.algorithm'));
+          expect(await askRaw(rawJwt(JSON.stringify(header({ alg })), JSON.stringify(claims()), hmac(secret, digest)))).toBe(
+            refused('token.algorithm'),
+          );
         }
       }
       // And such a MAC in the place of the signature that the header names.
@@ -555,7 +599,11 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       const { derBase64 } = vectors.rfc8705_certificates.appendixA;
       expect(new X509Certificate(Buffer.from(derBase64, 'base64')).subject).toBe('CN=mtls');
       for (const kid of ['thief', key.kid, undefined]) {
-        const token = await api.issuer.token({}, { kid, jwk: thief.publicJwk, x5c: [derBase64], jwks: { keys: [thief.publicJwk] } }, { key: thief });
+        const token = await api.issuer.token(
+          {},
+          { kid, jwk: thief.publicJwk, x5c: [derBase64], jwks: { keys: [thief.publicJwk] } },
+          { key: thief },
+        );
         expect(await askRaw(token)).toMatch(/^401 \| Bearer invalid_token \| token\.(?:unknown_key|signature)$/);
       }
       // While one that says nothing about it passes beside such a header.
@@ -592,7 +640,12 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       const second = (await api.ask(`Bearer ${token}`)).access;
       expect(first?.claims).toBeDefined();
       expect(second?.claims).toBe(first?.claims);
-      const changed = first?.claims as unknown as { sub: string; added: boolean; roles: string[]; realm_access: { roles: { name: string }[] } };
+      const changed = first?.claims as unknown as {
+        sub: string;
+        added: boolean;
+        roles: string[];
+        realm_access: { roles: { name: string }[] };
+      };
       expect(() => (changed.sub = 'admin')).toThrow(TypeError);
       expect(() => (changed.added = true)).toThrow(TypeError);
       expect(() => changed.roles.push('admin')).toThrow(TypeError);

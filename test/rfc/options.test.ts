@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import type { JWK } from 'jose';
-import { certificateOf, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
+import { certificateOf, prepareRequirements, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
 import { holdfast } from '@holdfast/express';
 import { createClock } from '@holdfast/test-support/clock';
 import { startIssuer } from '@holdfast/test-support/issuer';
@@ -61,13 +61,73 @@ describe('Options', () => {
     ['certificatePolicy', [null, true, 'validity', [], () => {}], /validity/],
     ['certificatePolicy.validity', [{}, { validity: false }, { validity: 'true' }, { validity: 1 }], /true/],
     ['unconstrained', ['allow', 'Accept', '', true, false, null, [], ['accept'], {}], /'refuse' or 'accept'/],
-    ['algorithms', [[], ['HS256'], ['none'], ['ES256', 'HS256'], ['es256'], 'ES256', null, {}, [null], [['ES256']], new Set(['ES256'])], /ES256, ES384/],
-    ['profiles', [['fapi2'], 'rfc9068', ['RFC9068'], null, {}, [1]], /rfc9068/],
+    [
+      'algorithms',
+      [[], ['HS256'], ['none'], ['ES256', 'HS256'], ['es256'], 'ES256', null, {}, [null], [['ES256']], new Set(['ES256'])],
+      /ES256, ES384/,
+    ],
+    ['profiles', [['fapi3'], 'rfc9068', ['RFC9068'], ['rfc9068', 'x'], null, {}, [1]], /rfc9068, fapi2, mcp/],
+    [
+      'publicUrl',
+      [
+        '',
+        'api.example.com',
+        'http://api.example.com',
+        'https://u:p@api.example.com',
+        'https://api.example.com?x',
+        'https://api.example.com#x',
+        [],
+        [''],
+        7,
+        null,
+        {},
+      ],
+      /https URL/,
+    ],
+    ['dpop', [null, 'required', 7, [], () => {}], /algorithms, window/],
+    ['dpop.algorithms', [[], ['HS256'], ['none'], ['ES256', 'RS384'], 'ES256', null].map((algorithms) => ({ algorithms })), /ES256/],
+    ['dpop.window', ['300', 7, [], true].map((window) => ({ window })), /past, future/],
+    ['dpop.window.past', [0, 3601, -1, NaN, '300', null].map((past) => ({ window: { past } })), /from 1 to 3600/],
+    ['dpop.window.future', [301, -1, NaN, '60', null].map((future) => ({ window: { future } })), /from 0 to 300/],
+    ['dpop.nonce', ['on', true, false, 7].map((nonce) => ({ nonce })), /'off', 'required'/],
+    [
+      'dpop.nonce.rotation',
+      [0, 9, 3601, NaN, '120', null].map((rotation) => ({ nonce: { secrets: ['s'.repeat(32)], rotation } })),
+      /from 10 to 3600/,
+    ],
+    ['dpop.nonceReplacesIat', [1, 'true', null].map((nonceReplacesIat) => ({ nonce: 'required', nonceReplacesIat })), /true or false/],
+    ['dpop.replay', [true, 'redis', {}, { firstUse: true }, null, []].map((replay) => ({ replay })), /replay store/],
+    ['schemes', [[], ['Basic'], ['bearer'], 'Bearer', null, {}, ['Bearer', 'Basic']], /Bearer, DPoP/],
+    ['credentials', ['none', 'Optional', '', true, null, {}], /'required' or 'optional'/],
+    ['cors', [1, 'true', null, {}, []], /true or false/],
+    ['earlyData', ['allow', '', true, false, null, {}], /'refuse' or 'accept'/],
     ['clockTolerance', [-1, 61, 60.0001, NaN, Infinity, '5', null, [], [5], {}, true, 5n], /from 0 to 60/],
-    ['keys', [true, 'https://as.example.com/jwks', 7, [], [{}], () => {}, { jwks: JWK_SET, pem: PEM }, { jwks: JWK_SET, uri: 'https://x.example' }, { pem: PEM, freshFor: 1 }], /jwks/],
+    [
+      'keys',
+      [
+        true,
+        'https://as.example.com/jwks',
+        7,
+        [],
+        [{}],
+        () => {},
+        { jwks: JWK_SET, pem: PEM },
+        { jwks: JWK_SET, uri: 'https://x.example' },
+        { pem: PEM, freshFor: 1 },
+      ],
+      /jwks/,
+    ],
     ['keys.jwks', [null, [], {}, { keys: [] }, { keys: {} }, 'x', 7, JWK_SET.keys].map((jwks) => ({ jwks })), /\{ keys: \[ … \] \}/],
-    ['keys.pem', ['', 'PUBLIC KEY', [], [PEM, ''], [PEM, 7], null, 7, {}, PEM.replaceAll('PUBLIC', 'PRIVATE')].map((pem) => ({ pem })), /BEGIN PUBLIC KEY/],
-    ['keys.uri', ['', 'as.example.com/jwks', 'http://as.example.com/jwks', 'file:///jwks', 7, null, {}, []].map((uri) => ({ uri })), /https URL/],
+    [
+      'keys.pem',
+      ['', 'PUBLIC KEY', [], [PEM, ''], [PEM, 7], null, 7, {}, PEM.replaceAll('PUBLIC', 'PRIVATE')].map((pem) => ({ pem })),
+      /BEGIN PUBLIC KEY/,
+    ],
+    [
+      'keys.uri',
+      ['', 'as.example.com/jwks', 'http://as.example.com/jwks', 'file:///jwks', 7, null, {}, []].map((uri) => ({ uri })),
+      /https URL/,
+    ],
     ['keys.freshFor', [0, -1, 86_401, NaN, Infinity, '600', null, {}, true].map((freshFor) => ({ freshFor })), /from 1 to 86400/],
     ['keys.staleFor', [0, 599, 86_401, NaN, Infinity, '3600', null, {}, true].map((staleFor) => ({ staleFor })), /from 600 to 86400/],
     ['keys.cooldown', [0, -1, 3601, NaN, Infinity, '30', null, {}, true].map((cooldown) => ({ cooldown })), /from 1 to 3600/],
@@ -91,7 +151,7 @@ describe('Options', () => {
     const about = problems.filter((problem) => problem.startsWith(`- ${option}: `));
     expect(about).toHaveLength(1);
     expect(problems.filter((problem) => !problem.startsWith(`- ${option}`))).toEqual([]);
-    expect(about[0]).toMatch(/: is (?:missing|no|"|'|\[|an object|a function|null|true|false|-?[\d.]|NaN|-?Infinity)/);
+    expect(about[0]).toMatch(/: (?:is|are) (?:missing|no|"|'|\[|an object|a function|null|true|false|-?[\d.]|NaN|-?Infinity)/);
     expect(about[0]).toMatch(fix);
   });
 
@@ -100,14 +160,24 @@ describe('Options', () => {
     expect(() => holdfast(options as unknown as ProtectedResourceOptions)).toThrow(TypeError);
   });
 
-  it.each(['isuer', 'Issuer', 'audiences', 'allowBearer', 'ignoreCnf', 'acceptBoundAsBearer', 'allowedTypes', 'typ', 'dpop', 'requireEncrypted', '__proto__x', 'toString', 'constructor'])(
-    'JWT-03 CNF-07 CNF-11 that do not exist are refused, and with them every switch that would turn a check off: %s',
-    (name) => {
-      const problems = problemsOf({ ...GOOD, [name]: true });
-      expect(problems).toHaveLength(1);
-      expect(problems[0]).toMatch(new RegExp(`^- ${name}: is no option\\. There are: issuer, audience, `));
-    },
-  );
+  it.each([
+    'isuer',
+    'Issuer',
+    'audiences',
+    'allowBearer',
+    'ignoreCnf',
+    'acceptBoundAsBearer',
+    'allowedTypes',
+    'typ',
+    'requireEncrypted',
+    '__proto__x',
+    'toString',
+    'constructor',
+  ])('JWT-03 CNF-07 CNF-11 that do not exist are refused, and with them every switch that would turn a check off: %s', (name) => {
+    const problems = problemsOf({ ...GOOD, [name]: true });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(new RegExp(`^- ${name}: is no option\\. There are: issuer, audience, `));
+  });
 
   it.each([
     ['keys', 'ttl'],
@@ -122,38 +192,40 @@ describe('Options', () => {
     const wrong = Object.fromEntries(bad.filter(([option]) => !option.includes('.')).map(([option, values]) => [option, values.at(-1)]));
     const nested = { keys: { uri: 'x', freshFor: 0, cooldown: 0, timeout: 0, largest: 0 }, cache: { entries: 0, bytes: 0, maxAge: 0 } };
     const problems = problemsOf({ ...wrong, ...nested, isuer: 1, audiences: 2 });
-    const names = problems.map((problem) => /^- ([\w.]+): /.exec(problem)?.[1]);
-    expect(names.toSorted()).toEqual(
-      [
-        'issuer',
-        'audience',
-        'certificate',
-        'certificatePolicy',
-        'certificatePolicy.validity',
-        'unconstrained',
-        'algorithms',
-        'profiles',
-        'clockTolerance',
-        'keys.uri',
-        'keys.freshFor',
-        'keys.cooldown',
-        'keys.timeout',
-        'keys.largest',
-        'cache.entries',
-        'cache.bytes',
-        'cache.maxAge',
-        'realm',
-        'queryToken',
-        'onEvent',
-        'fetch',
-        'now',
-        'isuer',
-        'audiences',
-      ]
-        // A policy that is no object has no validity either; it is told as one or as two.
-        .filter((name) => name !== 'certificatePolicy.validity' || names.includes(name))
-        .toSorted(),
-    );
+    const names = problems.map((problem) => /^- ([\w.]+): /.exec(problem)?.[1] ?? problem);
+    const expected = [
+      'issuer',
+      'audience',
+      'certificate',
+      'certificatePolicy',
+      'unconstrained',
+      'algorithms',
+      'profiles',
+      'clockTolerance',
+      'keys.uri',
+      'keys.freshFor',
+      'keys.cooldown',
+      'keys.timeout',
+      'keys.largest',
+      'cache.entries',
+      'cache.bytes',
+      'cache.maxAge',
+      'realm',
+      'queryToken',
+      'publicUrl',
+      'dpop',
+      'schemes',
+      'credentials',
+      'cors',
+      'earlyData',
+      'onEvent',
+      'fetch',
+      'now',
+      'isuer',
+      'audiences',
+    ];
+    // A policy that is no object has no validity either, and may be told twice.
+    expect(new Set(names.map((name) => name.replace('certificatePolicy.validity', 'certificatePolicy')))).toEqual(new Set(expected));
     expect((thrownBy({ ...GOOD, ...nested, isuer: 1 }) as Error).message).toMatch(/^Holdfast cannot start: 9 options are wrong\.\n- /);
     expect((thrownBy({ ...GOOD, isuer: 1 }) as Error).message).toMatch(/^Holdfast cannot start: 1 option is wrong\.\n- /);
   });
@@ -179,8 +251,22 @@ describe('Options', () => {
   });
 
   it.each<[string, object]>([
-    ['the smallest', { clockTolerance: 0, keys: { freshFor: 1, staleFor: 1, cooldown: 1, timeout: 0.1, largest: 1024 }, cache: { entries: 1, bytes: 65_536, maxAge: 1 } }],
-    ['the largest', { clockTolerance: 60, keys: { freshFor: 86_400, staleFor: 86_400, cooldown: 3600, timeout: 60, largest: 2 ** 24 }, cache: { maxAge: 86_400 } }],
+    [
+      'the smallest',
+      {
+        clockTolerance: 0,
+        keys: { freshFor: 1, staleFor: 1, cooldown: 1, timeout: 0.1, largest: 1024 },
+        cache: { entries: 1, bytes: 65_536, maxAge: 1 },
+      },
+    ],
+    [
+      'the largest',
+      {
+        clockTolerance: 60,
+        keys: { freshFor: 86_400, staleFor: 86_400, cooldown: 3600, timeout: 60, largest: 2 ** 24 },
+        cache: { maxAge: 86_400 },
+      },
+    ],
     ['freshFor over the usual staleFor', { keys: { freshFor: 7200 } }],
     ['issuers on the loopback', { issuer: 'http://localhost:8080/realms/x' }],
     ['an issuer with a path, a port and a final slash', { issuer: 'https://as.example.com:8443/x/' }],
@@ -197,6 +283,7 @@ describe('Options', () => {
     ['cache: null', { cache: null }, 'cache'],
     ['keys: null', { keys: null }, 'keys'],
     ['realm: null', { realm: null }, 'realm'],
+    ['dpop.window: null', { dpop: { window: null } }, 'dpop.window'],
     ['a key set that cannot be copied', { keys: { jwks: { keys: [() => {}] } } }, 'keys.jwks'],
     ['an issuer with a password', { issuer: 'https://user:hunter2@as.example.com' }, 'issuer'],
     ['an issuer with white space', { issuer: ' https://as.example.com' }, 'issuer'],
@@ -226,13 +313,44 @@ describe('Options', () => {
 
   // Known fault: a text is shown up to its 80th character, and these begin with the secret or reach it.
   it.fails.each([
-    ['a private key as keys', async () => ({ keys: await exportPKCS8((await generateKeyPair('ES256', { extractable: true })).privateKey) })],
+    [
+      'a private key as keys',
+      async () => ({ keys: await exportPKCS8((await generateKeyPair('ES256', { extractable: true })).privateKey) }),
+    ],
     ['a key set as text', async () => ({ keys: { jwks: '{"keys":[{"kty":"oct","k":"MIGHAgEAMBMGByqGSM49"}]}' } })],
     ['the address of a cache', async () => ({ cache: 'redis://default:MIGHAgEAMBMGByqGSM49@cache' })],
   ])('nor is %s', async (_what, make) => {
     const error = thrownBy({ ...GOOD, ...(await make()) });
     expect(error).toBeInstanceOf(TypeError);
     expect((error as Error).message).not.toMatch(/MIGHAgEAMBMGByqGSM49/);
+  });
+
+  it.each([
+    [[]],
+    [['short']],
+    [['hunter2'.repeat(4)]],
+    [Array.from({ length: 3 }, () => 'hunter2'.repeat(9))],
+    [['hunter2'.repeat(9), 7]],
+    ['hunter2'.repeat(9)],
+    [undefined],
+    [null],
+  ])('secrets of nonces that are not usable are refused, and not repeated: %j', (secrets) => {
+    const problems = problemsOf({ ...GOOD, dpop: { nonce: { secrets } } });
+    expect(problems).toEqual([expect.stringMatching(/^- dpop\.nonce\.secrets: .*32 bytes/)]);
+    expect(problems[0]).not.toContain('hunter2');
+  });
+
+  it.each<[string, object, string]>([
+    ['dpop without an origin', { audience: 'urn:x', dpop: true }, 'publicUrl'],
+    ['the scheme DPoP without an origin', { audience: 'urn:x', schemes: ['DPoP'] }, 'publicUrl'],
+    ['dpop: false and the scheme DPoP', { dpop: false, schemes: ['DPoP'] }, 'dpop'],
+    ['dpop and no scheme DPoP', { dpop: {}, schemes: ['Bearer'] }, 'schemes'],
+    ['nonceReplacesIat without nonces', { dpop: { nonceReplacesIat: true } }, 'dpop.nonceReplacesIat'],
+    ['fapi2 with a memory of its own', { profiles: ['fapi2'] }, 'dpop.replay'],
+    ['fapi2 with tokens without cnf', { profiles: ['fapi2'], dpop: false, unconstrained: 'accept' }, 'unconstrained'],
+    ['fapi2 with RS256', { profiles: ['fapi2'], dpop: false, algorithms: ['RS256'] }, 'algorithms'],
+  ])('that contradict each other are refused: %s', (_what, more, option) => {
+    expect(problemsOf({ ...GOOD, ...more })).toEqual([expect.stringContaining(`- ${option}: `)]);
   });
 
   it('a value of any length is shown by its beginning', () => {
@@ -320,14 +438,21 @@ describe('Options', () => {
       jwks.keys.push(thief.publicJwk);
       jwks.keys = [thief.publicJwk];
       expect(verdictOf(await api.ask(`Bearer ${await issuer.token()}`))).toBe(GRANTED);
-      expect(verdictOf(await api.ask(`Bearer ${await issuer.token({}, {}, { key: thief })}`))).toBe('401 | Bearer invalid_token | token.signature');
+      expect(verdictOf(await api.ask(`Bearer ${await issuer.token({}, {}, { key: thief })}`))).toBe(
+        '401 | Bearer invalid_token | token.signature',
+      );
       await api.close();
       await issuer.close();
     });
 
     it('the object itself', async () => {
       const issuer = await startIssuer({ now: createClock(NOW).now });
-      const options: Record<string, unknown> = { issuer: issuer.url, audience: AUDIENCE, now: createClock(NOW).now, keys: { uri: issuer.jwksUri } };
+      const options: Record<string, unknown> = {
+        issuer: issuer.url,
+        audience: AUDIENCE,
+        now: createClock(NOW).now,
+        keys: { uri: issuer.jwksUri },
+      };
       const resource = protectedResource(options as unknown as ProtectedResourceOptions);
       Object.assign(options, { unconstrained: 'accept', audience: 'x', issuer: 'https://evil.example', clockTolerance: 60 });
       (options['keys'] as { uri: string }).uri = 'https://evil.example/jwks';
@@ -335,7 +460,7 @@ describe('Options', () => {
       const result = await resource.verify({
         method: 'GET',
         target: '/r',
-        fieldLines: () => [`Bearer ${token}`],
+        fieldLines: (name) => (name === 'authorization' ? [`Bearer ${token}`] : []),
         connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
       });
       expect(result.granted ? 'granted' : result.rejection.rejected).toBe('cnf.absent');
@@ -351,6 +476,14 @@ describe('Options', () => {
         refused,
         refused,
       ]);
+    });
+
+    // Known fault: the list is kept as it was given; emptied, the route requires nothing.
+    it.fails('the scopes of a route', () => {
+      const scope = ['admin'];
+      const { scopes } = prepareRequirements({ scope });
+      scope.pop();
+      expect(scopes).toEqual(['admin']);
     });
 
     it('and they are not changed either: frozen ones will do', async () => {

@@ -89,11 +89,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    const token = await authenticate(presented.value, at);
+    const token = await authenticate(presented, at);
     if (isRejection(token)) return token;
     trail.issuer = token.issuer;
     trail.clientId = token.claims.client_id;
-    const presentation = { request, scheme: presented.scheme, token: presented.value, now: at, certificate, proof: proof.proof };
+    const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
     // The type of further claims is the application's word; iss, exp and aud were checked.
     return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
   }

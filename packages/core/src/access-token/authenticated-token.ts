@@ -1,5 +1,6 @@
 import type { Rejection } from '../rejection.ts';
 import type { Awaitable, EpochSeconds } from '../request.ts';
+import type { PresentedToken } from './extract.ts';
 
 /** The claims of an access token (RFC 9068 §2.2). Only `iss`, `exp` and `aud` are always there; the types of the others hold where they are. */
 export interface AccessTokenClaims {
@@ -36,7 +37,7 @@ export interface AuthenticatedToken<C extends AccessTokenClaims = AccessTokenCla
  * The three other members belong to what it keeps alive: keys, timers.
  */
 export interface AuthenticateToken<C extends AccessTokenClaims = AccessTokenClaims> {
-  (token: string, now: EpochSeconds): Awaitable<AuthenticatedToken<C> | Rejection>;
+  (token: PresentedToken, now: EpochSeconds): Awaitable<AuthenticatedToken<C> | Rejection>;
   /** Resolves when tokens can be judged; rejects with what stands in the way, for start-up and health checks. */
   ready(): Promise<void>;
   /** Ends timers. */

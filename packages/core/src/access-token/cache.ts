@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { sha256 } from '#crypto';
 import { isRejection, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 import type { AuthenticatedToken, AuthenticateToken } from './authenticated-token.ts';
+import type { PresentedToken } from './extract.ts';
 
 export interface CacheLimits {
   /** Tokens that are kept at most. */
@@ -28,19 +28,22 @@ const ENTRY_BYTES = 700;
  */
 export function cached(authenticate: AuthenticateToken, limits: CacheLimits): AuthenticateToken {
   const entries = new LRUCache<string, Entry>({ max: limits.entries, maxSize: limits.bytes });
-  const remember = async (key: string, token: string, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
+  const remember = async (token: PresentedToken, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
     const judged = await authenticate(token, now);
     if (isRejection(judged)) return judged;
-    entries.set(key, { token: judged, until: Math.min(judged.until, now + limits.maxAge) }, { size: ENTRY_BYTES + token.length });
+    entries.set(
+      token.hash,
+      { token: judged, until: Math.min(judged.until, now + limits.maxAge) },
+      { size: ENTRY_BYTES + token.value.length },
+    );
     return judged;
   };
-  const lookUp = (token: string, now: EpochSeconds): AuthenticatedToken | Promise<AuthenticatedToken | Rejection> => {
-    const key = sha256(token);
-    const entry = entries.get(key);
-    if (entry === undefined) return remember(key, token, now);
+  const lookUp = (token: PresentedToken, now: EpochSeconds): AuthenticatedToken | Promise<AuthenticatedToken | Rejection> => {
+    const entry = entries.get(token.hash);
+    if (entry === undefined) return remember(token, now);
     if (now < entry.until && entry.token.keyTrusted()) return entry.token;
-    entries.delete(key);
-    return remember(key, token, now);
+    entries.delete(token.hash);
+    return remember(token, now);
   };
   return Object.assign(lookUp, {
     ready: () => authenticate.ready(),

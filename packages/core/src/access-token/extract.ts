@@ -1,11 +1,28 @@
+import { sha256 } from '#crypto';
 import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
 import type { ProtectedResourceRequest } from '../request.ts';
+import { slot } from '../slot.ts';
 
 /** What the request carried, nothing of it judged. */
-export interface PresentedToken {
+export class PresentedToken {
   readonly scheme: Scheme;
   readonly value: string;
+  #hash: string | undefined;
+
+  constructor(scheme: Scheme, value: string) {
+    this.scheme = scheme;
+    this.value = value;
+  }
+
+  /** SHA-256 of the token as base64url: by it the token is remembered, and a proof names it (`ath`, RFC 9449 §4.2). */
+  get hash(): string {
+    this.#hash ??= sha256(this.value);
+    return this.#hash;
+  }
 }
+
+/** The last line of a connection, and what was read in it: clients mostly send the same again. */
+const latest = slot<{ readonly line: string; readonly presented: PresentedToken }>();
 
 export interface ExtractOptions {
   /** The schemes that the resource offers. Another one counts as no credentials (RFC 6750 §3.1). */
@@ -34,7 +51,7 @@ export function extractAccessToken(request: ProtectedResourceRequest, options: E
   if (line === undefined || (lines.length === 1 && line === '')) return reject('request.no_credentials');
   if (lines.length > 1) return reject('request.several_authorizations', { schemes: schemesIn(lines) });
 
-  const presented = readCredentials(line);
+  const presented = readLine(line, request);
   if (isRejection(presented)) return presented;
   if (!options.schemes.includes(presented.scheme)) return reject('request.unsupported_scheme', { received: presented.scheme });
   if (options.queryToken === 'refuse' && hasQueryToken(request.target)) {
@@ -58,6 +75,14 @@ export function needsNoAccess(request: ProtectedResourceRequest, credentials: 'r
   return isPreflight || credentials === 'optional';
 }
 
+function readLine(line: string, { connection }: ProtectedResourceRequest): PresentedToken | Rejection {
+  const last = latest.get(connection);
+  if (last?.line === line) return last.presented;
+  const presented = readCredentials(line);
+  if (!isRejection(presented)) latest.set(connection, { line, presented });
+  return presented;
+}
+
 function readCredentials(line: string): PresentedToken | Rejection {
   const scheme = schemeOf(line);
   if (scheme === undefined) {
@@ -69,7 +94,7 @@ function readCredentials(line: string): PresentedToken | Rejection {
   const value = line.slice(start);
   if (start > scheme.length && TOKEN68.test(value)) {
     return value.length <= LONGEST_TOKEN
-      ? { scheme, value }
+      ? new PresentedToken(scheme, value)
       : reject('request.token_too_long', {
           schemes: [scheme],
           expected: `at most ${LONGEST_TOKEN} characters`,

@@ -9,6 +9,7 @@ import {
   type AuthenticateToken,
   deepFreeze,
 } from './authenticated-token.ts';
+import type { PresentedToken } from './extract.ts';
 
 export interface JwtAccessTokenOptions {
   /** The issuer identifier, compared exactly. */
@@ -32,7 +33,7 @@ const BASE64URL = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}
  */
 export function jwtAccessToken(options: JwtAccessTokenOptions): AuthenticateToken {
   const { keys } = options;
-  const authenticate = async (token: string, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
+  const authenticate = async ({ value: token }: PresentedToken, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
     const header = readHeader(token, options);
     if (isRejection(header)) return header;
     const fitting = await keys.keysFor(header, now);

@@ -1,8 +1,10 @@
 import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/authenticated-token.ts';
+import type { PresentedToken } from '../access-token/extract.ts';
 import type { Certificate } from '../certificate/thumbprint.ts';
 import type { Fields } from '../challenge/refusal.ts';
 import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { slot } from '../slot.ts';
 import type { DpopProof } from './proof.ts';
 
 /** A member of `cnf` that was confirmed, and the thumbprint it names. */
@@ -14,8 +16,7 @@ export interface Confirmation {
 /** What a sender can be confirmed by: the request and what came with it. */
 export interface Presentation {
   readonly request: ProtectedResourceRequest;
-  readonly scheme: Scheme;
-  readonly token: string;
+  readonly token: PresentedToken;
   readonly now: EpochSeconds;
   /** The certificate of the client, as it was when the request began. */
   readonly certificate: Awaitable<Certificate | Rejection | undefined>;
@@ -72,7 +73,7 @@ export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentatio
  * is understood is refused. What a token requires is read once per token, and confirmed on every request.
  */
 export function confirmToken(methods: readonly ConfirmationMethod[], unconstrained: 'refuse' | 'accept'): ConfirmToken {
-  const read = new WeakMap<AuthenticatedToken, Binding | Rejection>();
+  const read = slot<Binding | Rejection>();
   return async (token, presentation) => {
     let binding = read.get(token);
     if (binding === undefined) {
@@ -81,7 +82,7 @@ export function confirmToken(methods: readonly ConfirmationMethod[], unconstrain
     }
     if (isRejection(binding)) return binding;
     const { issuer, claims } = token;
-    const { scheme } = presentation;
+    const { scheme } = presentation.token;
     if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
 
     const held: ConfirmationHeld[] = [];

@@ -1,4 +1,5 @@
 import { equal, importKey, sha256 } from '#crypto';
+import type { PresentedToken } from '../access-token/extract.ts';
 import { type Fields, nonceFields } from '../challenge/refusal.ts';
 import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
@@ -75,7 +76,7 @@ function mismatch(
   { key, claims }: DpopProof,
   thumbprint: string,
   request: ProtectedResourceRequest,
-  token: string,
+  token: PresentedToken,
   { origins }: DpopSettings,
 ): Rejection | undefined {
   // (12) The public key to which the access token is bound matches the public key from the DPoP proof.
@@ -88,7 +89,7 @@ function mismatch(
   const target = mismatchedTarget(claims.htu, request, origins);
   if (target !== undefined) return reject('dpop.htu', target);
   // (12) The value of the ath claim equals the hash of the access token.
-  return equal(claims.ath, sha256(token)) ? undefined : reject('dpop.ath');
+  return equal(claims.ath, token.hash) ? undefined : reject('dpop.ath');
 }
 
 /** What the proof says about time. Seconds that a clock is off are told, since that is what somebody has to correct. */
