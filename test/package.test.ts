@@ -190,9 +190,17 @@ const PROGRAM = `
 })();
 `;
 
-const INVALID_TOKEN = [401, expect.stringMatching(/^Bearer error="invalid_token", .*realm="https:\/\/api\.example"$/), 'invalid_token'];
+const INVALID_TOKEN = [
+  401,
+  expect.stringMatching(/^Bearer error="invalid_token", .*realm="https:\/\/api\.example", DPoP /),
+  'invalid_token',
+];
 const ANSWERS = {
-  without: [401, 'Bearer realm="https://api.example"', null],
+  without: [
+    401,
+    'Bearer realm="https://api.example", DPoP realm="https://api.example", algs="ES256 ES384 ES512 PS256 PS384 PS512 EdDSA Ed25519"',
+    null,
+  ],
   invalid: INVALID_TOKEN,
   notBound: INVALID_TOKEN,
   reached: 0,

@@ -11,10 +11,10 @@ describe('the main job: a certificate-bound token works for its owner and for no
   const outcome = ({ title, status, challenges, reason }: Attempt): unknown[] => [
     title,
     status,
-    parseChallenges(challenges).map(({ scheme, parameters }) => `${scheme} ${parameters['error']}`),
+    parseChallenges(challenges).map(({ scheme, parameters }) => [scheme, parameters['error']].filter(Boolean).join(' ')),
     reason,
   ];
-  const refused = (title: string, reason: string): unknown[] => [title, 401, ['Bearer invalid_token'], reason];
+  const refused = (title: string, reason: string): unknown[] => [title, 401, ['Bearer invalid_token', 'DPoP'], reason];
   const granted = (title: string): unknown[] => [title, 200, [], undefined];
 
   it('the client finds the server by discovery, follows mtls_endpoint_aliases to another host and port, and falls back to the plain endpoint', () => {
@@ -96,6 +96,7 @@ describe('the main job: a certificate-bound token works for its owner and for no
     expect(attempt).toMatchObject({ status: 403, reason: 'scope.insufficient' });
     expect(parseChallenges(attempt?.challenges ?? [])).toMatchObject([
       { scheme: 'Bearer', parameters: { error: 'insufficient_scope', scope: 'accounts:write' } },
+      { scheme: 'DPoP' },
     ]);
   });
 

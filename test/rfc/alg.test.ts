@@ -1,3 +1,4 @@
+import { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
 import { constants, generateKeyPairSync, KeyObject, randomBytes, sign } from 'node:crypto';
 import { type DpopKey, generateDpopKey } from '@holdfast/test-support/dpop';
 import { calculateJwkThumbprint, type JWK } from 'jose';
@@ -301,8 +302,7 @@ describe('keys of proofs that are kept', () => {
       if ('rejected' in proof) return proof.rejected;
       const result = await method.confirm(thumbprint, {
         request,
-        scheme: 'DPoP',
-        token: 't',
+        token: new PresentedToken('DPoP', 't'),
         now: rs.clock.now(),
         certificate: undefined,
         proof,

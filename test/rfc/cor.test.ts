@@ -122,7 +122,7 @@ describe('optional credentials', () => {
     expect((await optional.send({ lines: ['Authorization: Basic dTpw'] })).outcome).toBe('401 NONE');
     expect((await optional.send({ token: 'x', proof: 'x' })).outcome).toBe('401 D:invalid_dpop_proof');
     expect((await optional.send({ scheme: 'Bearer', token: 'x' })).outcome).toBe('401 B:invalid_token');
-    expect((await optional.send({ lines: ['Host: other'] })).outcome).toBe('400 NONE');
+    expect((await optional.send({ lines: ['Host: other'] })).outcome).toBe('400 B:invalid_request');
     expect(JSON.parse((await optional.present(await optional.token())).body)).toMatchObject({ sub: 'user-1' });
   });
 

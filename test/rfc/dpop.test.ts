@@ -1,3 +1,4 @@
+import { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
 import { createServer } from 'node:http';
 import { athOf, generateDpopKey, makeProof, privateJwkOf } from '@holdfast/test-support/dpop';
 import { base64url, hmac, jwtOfSegments, nonCanonical, rawJwt, unsignedJwt } from '@holdfast/test-support/jwt';
@@ -578,7 +579,13 @@ describe('what a proof is for', () => {
       const proof = readProof(request, keys, ['ES256']);
       if ('rejected' in proof) return proof.rejected;
       const presented = given.authorization.slice('DPoP '.length);
-      const result = await method.confirm(jkt, { request, scheme: 'DPoP', token: presented, now, certificate: undefined, proof });
+      const result = await method.confirm(jkt, {
+        request,
+        token: new PresentedToken('DPoP', presented),
+        now,
+        certificate: undefined,
+        proof,
+      });
       if ('rejected' in result) return result.rejected;
       return (await result.last?.())?.rejected ?? result.thumbprint;
     };

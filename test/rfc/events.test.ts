@@ -187,8 +187,7 @@ describe('Events', () => {
       expect((await api.ask('Bearer a')).status).toBe(401);
     });
 
-    // Known fault: the promise is dropped, and its rejection ends the process.
-    it.fails('EDG-19 that is asynchronous and rejects does not end the process', async () => {
+    it('EDG-19 that is asynchronous and rejects does not end the process', async () => {
       const program = `
         import { protectedResource } from '@holdfast/core';
         const resource = protectedResource({

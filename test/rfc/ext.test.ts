@@ -1,6 +1,8 @@
+import type { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { base64url } from '@holdfast/test-support/jwt';
-import { type Api, GRANTED, startApi, verdictOf } from './api.ts';
+import { rawRequest } from '@holdfast/test-support/raw-request';
+import { type Api, GRANTED, NOW, startApi, verdictOf } from './api.ts';
 
 const NO_CREDENTIALS = '401 | Bearer | request.no_credentials';
 const UNSUPPORTED = '401 | Bearer | request.unsupported_scheme';
@@ -234,6 +236,35 @@ describe('EXT: the access token in the request (RFC 6750 §2, RFC 9110 §11)', (
       expect(verdictOf(await lax.ask([], { target: `/r?access_token=${other}` }))).toBe(NO_CREDENTIALS);
       await lax.close();
     });
+  });
+
+  it('what a connection has sent before counts for nothing: each request for itself', async () => {
+    const other = await api.issuer.token({ sub: 'user-2' });
+    const expired = await api.issuer.token({ sub: 'user-3', exp: NOW - 60 });
+    const requests: [string[], string][] = [
+      [[`Bearer ${token}`], 'user-1'],
+      [[`Bearer ${other}`], 'user-2'],
+      [[`bearer ${token}`], 'user-1'],
+      [[`Bearer ${expired}`], '401'],
+      [[], '401'],
+      [[`Bearer ${token}`], 'user-1'],
+      [[`Bearer ${token}`], 'user-1'],
+      [[`DPoP ${token}`], '401'],
+      [[`Bearer ${token}x`], '401'],
+      [[`Bearer ${token.slice(0, -4)}`], '401'],
+      [[`Bearer ${token}`, `Bearer ${token}`], '400'],
+      [[`Bearer ${other}`], 'user-2'],
+    ];
+    let socket: Socket | undefined;
+    const answers: string[] = [];
+    for (const [credentials] of requests) {
+      const lines = ['GET /r HTTP/1.1', 'Host: rs.example.com', ...credentials.map((line) => `Authorization: ${line}`)];
+      const response = await rawRequest({ port: api.port, lines, ...(socket && { socket }) });
+      socket = response.socket.removeAllListeners('error').on('error', () => {});
+      answers.push(response.status === 200 ? (JSON.parse(response.body) as { sub: string }).sub : `${response.status}`);
+    }
+    socket?.destroy();
+    expect(answers).toEqual(requests.map(([, expected]) => expected));
   });
 
   describe('Elsewhere', () => {

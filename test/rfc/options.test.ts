@@ -151,7 +151,9 @@ describe('Options', () => {
     const about = problems.filter((problem) => problem.startsWith(`- ${option}: `));
     expect(about).toHaveLength(1);
     expect(problems.filter((problem) => !problem.startsWith(`- ${option}`))).toEqual([]);
-    expect(about[0]).toMatch(/: (?:is|are) (?:missing|no|"|'|\[|an object|a function|null|true|false|-?[\d.]|NaN|-?Infinity)/);
+    expect(about[0]).toMatch(
+      /: (?:is|are) (?:missing|no|"|'|\[|an object|a (?:function|string|list)|null|true|false|-?[\d.]|NaN|-?Infinity)/,
+    );
     expect(about[0]).toMatch(fix);
   });
 
@@ -276,8 +278,7 @@ describe('Options', () => {
     expect(thrownBy({ ...GOOD, ...more })).toBeUndefined();
   });
 
-  // Known faults: these options are accepted, or refused with an error of a library that names no option.
-  it.fails.each<[string, object, string]>([
+  it.each<[string, object, string]>([
     ['cache.entries: 1.5', { cache: { entries: 1.5 } }, 'cache.entries'],
     ['cache.bytes: 65536.5', { cache: { bytes: 65_536.5 } }, 'cache.bytes'],
     ['cache: null', { cache: null }, 'cache'],
@@ -293,8 +294,7 @@ describe('Options', () => {
     expect(problemsOf({ ...GOOD, ...more })).toEqual([expect.stringContaining(`- ${option}: `)]);
   });
 
-  // Known fault: what has a member `verify` is taken for a resource, and every request ends in 500.
-  it.fails('a member verify does not make options a resource', () => {
+  it('a member verify does not make options a resource', () => {
     expect(() => holdfast({ ...GOOD, verify: true } as ProtectedResourceOptions)).toThrow(TypeError);
   });
 
@@ -311,8 +311,7 @@ describe('Options', () => {
     expect(inspect(error)).not.toContain('hunter2');
   });
 
-  // Known fault: a text is shown up to its 80th character, and these begin with the secret or reach it.
-  it.fails.each([
+  it.each([
     [
       'a private key as keys',
       async () => ({ keys: await exportPKCS8((await generateKeyPair('ES256', { extractable: true })).privateKey) }),
@@ -468,8 +467,7 @@ describe('Options', () => {
       await issuer.close();
     });
 
-    // Known fault: the list is kept as it was given, so that who has it can add to what this resource accepts.
-    it.fails('audience', async () => {
+    it('audience', async () => {
       const audience = [AUDIENCE];
       const refused = '401 | Bearer invalid_token | token.audience';
       expect(await changed({ audience }, () => audience.push('https://other.example.com'), { aud: 'https://other.example.com' })).toEqual([
@@ -478,8 +476,7 @@ describe('Options', () => {
       ]);
     });
 
-    // Known fault: the list is kept as it was given; emptied, the route requires nothing.
-    it.fails('the scopes of a route', () => {
+    it('the scopes of a route', () => {
       const scope = ['admin'];
       const { scopes } = prepareRequirements({ scope });
       scope.pop();

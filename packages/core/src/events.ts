@@ -45,12 +45,18 @@ export function decisionSink(onEvent: ((event: ResourceEvent) => void) | undefin
     publish(event) {
       decisions.publish(event);
       try {
-        onEvent?.(event);
+        // It may be an async function: what it rejects with must not end the process.
+        const heard: unknown = onEvent?.(event);
+        if (heard instanceof Promise) heard.catch(warnOfListener);
       } catch (error) {
-        warn(`onEvent threw ${error instanceof Error ? error.name : 'a value that is no error'}. Decisions do not depend on it.`);
+        warnOfListener(error);
       }
     },
   };
+}
+
+function warnOfListener(error: unknown): void {
+  warn(`onEvent threw ${error instanceof Error ? error.name : 'a value that is no error'}. Decisions do not depend on it.`);
 }
 
 /** Tells the people who run the process. */

@@ -7,7 +7,10 @@ export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challe
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
-export type { DpopOptions, FetchedKeys, GivenJwks, GivenPem, NonceOptions, ProfileName, ProtectedResourceOptions } from './options.ts';
+export type { DpopOptions, NonceOptions } from './options/dpop.ts';
+export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
+export type { ProtectedResourceOptions } from './options/options.ts';
+export type { ProfileName } from './options/profiles.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
 export {
   type ErrorCode,

@@ -13,9 +13,9 @@ import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
-import { type ProtectedResourceOptions, readOptions } from './options.ts';
+import { type ProtectedResourceOptions, readOptions } from './options/options.ts';
 import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
-import type { Awaitable, ProtectedResourceRequest } from './request.ts';
+import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
@@ -131,9 +131,18 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always } };
   }
 
+  /** A clock that fails is why requests are refused, and the event has to tell. */
+  function timeOfEvent(): EpochSeconds {
+    try {
+      return now();
+    } catch {
+      return Math.floor(Date.now() / 1000);
+    }
+  }
+
   function publish(result: Access<C> | Refusal, { scheme, issuer, clientId }: Trail, start: number): void {
     sink.publish({
-      time: now(),
+      time: timeOfEvent(),
       ...outcomeOf(result),
       ...(scheme && { scheme }),
       ...(issuer !== undefined && { issuer }),

@@ -97,11 +97,11 @@ const protections = slot<Protection>();
  * @example
  * app.use(holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() }));
  */
-export function holdfast(
-  options: ProtectedResourceOptions | ProtectedResource,
-  { refusals = 'respond' }: ExpressOptions = {},
-): HoldfastMiddleware {
-  if (refusals !== 'respond' && refusals !== 'next') throw new TypeError("refusals: Give 'respond' or 'next'.");
+export function holdfast(options: ProtectedResourceOptions | ProtectedResource, adapterOptions: ExpressOptions = {}): HoldfastMiddleware {
+  const { refusals = 'respond', ...others } = adapterOptions;
+  if ((refusals !== 'respond' && refusals !== 'next') || Object.keys(others).length > 0) {
+    throw new TypeError("The second argument of holdfast: Give { refusals: 'respond' } or { refusals: 'next' }, and nothing else.");
+  }
   const resource = isResource(options) ? options : protectedResource(options);
   const answer = refusals === 'next' ? handOn : respond;
 
@@ -132,7 +132,7 @@ function protectionOf(request: ExpressRequest): Protection | undefined {
 }
 
 function isResource(options: ProtectedResourceOptions | ProtectedResource): options is ProtectedResource {
-  return typeof options === 'object' && options !== null && 'verify' in options;
+  return typeof options === 'object' && options !== null && 'verify' in options && typeof options.verify === 'function';
 }
 
 /**

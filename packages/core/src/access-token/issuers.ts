@@ -25,7 +25,7 @@ export interface IssuerOptions {
 export function keysOfIssuer(options: IssuerOptions): KeySet {
   const { keys, now } = options;
   if ('jwks' in keys) return staticKeySet(Promise.resolve(keys.jwks.keys));
-  if ('pem' in keys) return staticKeySet(Promise.all(keys.pem.map(jwkOfPem)));
+  if ('pem' in keys) return staticKeySet(Promise.all(keys.pem.map(jwkOfPem)), 'ignored');
   const { uri } = keys;
   return remoteKeySet(uri === undefined ? discoveredKeys(options, keys) : () => fetchKeySet(uri, options.fetch, keys), now, keys);
 }

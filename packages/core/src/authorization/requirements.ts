@@ -21,7 +21,7 @@ export interface PreparedRequirements {
 /** Checks requirements when a route is made. Throws one `TypeError` that names what is wrong and how to write it. */
 export function prepareRequirements(requirements: Requirements): PreparedRequirements {
   const { scope } = requirements;
-  const scopes: readonly unknown[] = typeof scope === 'string' ? scope.split(' ') : Array.isArray(scope) ? scope : [];
+  const scopes: readonly unknown[] = typeof scope === 'string' ? scope.split(' ') : Array.isArray(scope) ? [...scope] : [];
   const wrong = scopes.filter((token) => typeof token !== 'string' || !SCOPE_TOKEN.test(token));
   const unknown = Object.keys(requirements).filter((name) => name !== 'scope');
   const problems = [

@@ -77,7 +77,7 @@ export function refuse(
     const wait: Fields = status === 425 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
     return { granted: false, status, fields: [...wait, ...more.always], rejection };
   }
-  const schemes = rejection.schemes ?? (used === undefined ? [] : [used]);
+  const schemes = schemesWithError(rejection, offered, used);
   const details = error && { error, error_description: DESCRIPTIONS[error], scope: rejection.scope };
   const challenges = offered.map(
     ({ scheme, parameters }) =>
@@ -90,6 +90,16 @@ export function refuse(
     ...(error && { body: { error, error_description: DESCRIPTIONS[error] } }),
     rejection,
   };
+}
+
+/** The scheme that was used; several, where it is not clear which; and where none of them is offered, the first that is. */
+function schemesWithError(
+  { schemes }: Rejection,
+  offered: readonly OfferedChallenge[],
+  used: Scheme | undefined,
+): readonly (Scheme | undefined)[] {
+  const meant = schemes ?? (used === undefined ? [] : [used]);
+  return offered.some(({ scheme }) => meant.includes(scheme)) ? meant : [offered[0]?.scheme];
 }
 
 /** The refusal of a route that no resource protects, for adapters: nothing was granted there, so nobody gets in. */

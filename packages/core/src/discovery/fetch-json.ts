@@ -18,14 +18,14 @@ export interface FetchLimits {
   readonly largest: number;
 }
 
-/** A document could not be had. The message names the URL and the cause for the people who run the API; it never leaves. */
+/** A document could not be had. The message names the URL, without its query, and the cause; it goes to the people who run the API. */
 export class FetchFailure extends Error {
   override readonly name = 'FetchFailure';
   /** Whether the server answered at all: another location on it is worth a try. */
   readonly answered: boolean;
 
   constructor(url: string, why: string, answered: boolean) {
-    super(`${url}: ${why}`);
+    super(`${url.replace(/[?#].*$/s, '')}: ${why}`);
     this.answered = answered;
   }
 }
@@ -35,30 +35,48 @@ export class FetchFailure extends Error {
  * a JSON object, an answer that takes too long (RFC 8414 §3.2).
  */
 export async function fetchJson(url: string, fetch: Fetch, limits: FetchLimits): Promise<Record<string, unknown>> {
+  const signal = AbortSignal.timeout(Math.ceil(limits.timeout * 1000));
+  const late = new Promise<never>((_resolve, reject) => {
+    const why = `no whole answer within ${limits.timeout} s`;
+    signal.addEventListener('abort', () => reject(new FetchFailure(url, why, false)), { once: true });
+  });
+  // A fetch of the application may not heed the signal, and what nobody awaits any more must not end the process.
+  const answer = get(url, fetch, signal, limits.largest);
+  answer.catch(() => {});
+  late.catch(() => {});
+  return Promise.race([answer, late]);
+}
+
+async function get(url: string, fetch: Fetch, signal: AbortSignal, largest: number): Promise<Record<string, unknown>> {
+  const refuse = (why: string): never => {
+    throw new FetchFailure(url, why, true);
+  };
   let answered = false;
   try {
-    const signal = AbortSignal.timeout(limits.timeout * 1000);
     const response = await fetch(url, { headers: { accept: 'application/json' }, redirect: 'manual', signal });
     answered = true;
-    if (response.status !== 200) throw new Error(`it answered with status ${response.status}, and 200 was expected`);
+    if (response.status !== 200) refuse(`it answered with status ${response.status}, and 200 was expected`);
     const type = response.headers.get('content-type') ?? '';
-    if (!/^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i.test(type))
-      throw new Error(`its content type is ${JSON.stringify(type.slice(0, 60))}, and JSON was expected`);
-    const document: unknown = JSON.parse(await readText(response, limits.largest));
-    if (typeof document !== 'object' || document === null || Array.isArray(document)) throw new Error('it is JSON, but not an object');
+    if (!JSON_TYPE.test(type)) refuse(`its content type is ${JSON.stringify(type.slice(0, 60))}, and JSON was expected`);
+    const text = await readText(response, largest);
+    if (text === undefined) return refuse(`it is larger than the ${largest} bytes that are read`);
+    const document: unknown = JSON.parse(text);
+    if (typeof document !== 'object' || document === null || Array.isArray(document)) return refuse('it is JSON, but not an object');
     return document as Record<string, unknown>;
   } catch (error) {
-    throw new FetchFailure(url, explain(error, limits), answered);
+    throw error instanceof FetchFailure ? error : new FetchFailure(url, explain(error), answered);
   }
 }
 
-async function readText({ body }: FetchedResponse, largest: number): Promise<string> {
+const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json(?:\s*;|$)/i;
+
+async function readText({ body }: FetchedResponse, largest: number): Promise<string | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body ?? []) {
     size += chunk.byteLength;
     // Leaving the loop cancels the stream.
-    if (size > largest) throw new Error(`it is larger than the ${largest} bytes that are read`);
+    if (size > largest) return undefined;
     chunks.push(chunk);
   }
   const whole = new Uint8Array(size);
@@ -70,10 +88,16 @@ async function readText({ body }: FetchedResponse, largest: number): Promise<str
   return new TextDecoder('utf-8', { fatal: true }).decode(whole);
 }
 
-function explain(error: unknown, limits: FetchLimits): string {
-  if (!(error instanceof Error)) return 'it could not be fetched';
-  if (error.name === 'TimeoutError') return `no whole answer within ${limits.timeout} s`;
+/** By code or kind: the message of a fetch that is not ours may hold anything. */
+function explain(error: unknown): string {
   if (error instanceof SyntaxError) return 'it is not JSON';
-  const { cause } = error;
-  return cause instanceof Error ? `${error.message} (${cause.message})` : error.message;
+  const { cause } = error instanceof Error ? error : { cause: undefined };
+  const code = codeOf(error) ?? codeOf(cause);
+  return code === undefined
+    ? `it could not be fetched (${error instanceof Error ? error.name : typeof error})`
+    : `it could not be fetched: ${code}`;
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

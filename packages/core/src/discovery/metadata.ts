@@ -19,10 +19,12 @@ function metadataUrls(issuer: string): string[] {
   return path === '' ? inserted : [...inserted, `${origin}${path}/.well-known/openid-configuration`];
 }
 
-/** Whether a URL may carry metadata or keys: https, or http on the loopback interface. */
+/** Whether a URL may carry metadata or keys: https, or http on the loopback interface, without a user. */
 export function isSecureUrl(url: string): boolean {
-  if (!URL.canParse(url)) return false;
-  const { protocol, hostname } = new URL(url);
+  // What the parser would mend or drop: white space, backslashes, missing slashes.
+  if (!/^https?:\/\/[^\s\\]+$/i.test(url) || !URL.canParse(url)) return false;
+  const { protocol, hostname, username, password } = new URL(url);
+  if (username !== '' || password !== '') return false;
   return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
 }
 
@@ -57,7 +59,9 @@ function readMetadata(url: string, issuer: string, document: Record<string, unkn
       true,
     );
   }
-  if (typeof jwksUri !== 'string' || !isSecureUrl(jwksUri)) throw new FetchFailure(url, 'its jwks_uri is not an https URL', true);
+  // Keys of an issuer on https come by https, also where they would come from the loopback interface.
+  const isSecure = typeof jwksUri === 'string' && isSecureUrl(jwksUri) && (jwksUri.startsWith('https:') || issuer.startsWith('http:'));
+  if (!isSecure) throw new FetchFailure(url, 'its jwks_uri is not an https URL', true);
   const isList = Array.isArray(resources) && resources.every((resource) => typeof resource === 'string');
   return { issuer, jwks_uri: jwksUri, ...(isList && { protected_resources: resources }) };
 }

@@ -25,7 +25,8 @@ export interface KeySet {
 }
 
 const MOST_KEYS = 100;
-const BASE64URL = /^[A-Za-z0-9_-]+$/;
+/** Not empty, and of a length that octets lead to. */
+const BASE64URL = /^(?:[A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}$/;
 
 /**
  * The keys of a JWK set (RFC 7517 §5) that can verify signatures. Left out, never refused as a whole: symmetric and private
@@ -94,15 +95,16 @@ async function fittingKeys(keys: Iterable<SigningKey[]>, header: JWSHeaderParame
   return { keys: fitting, until };
 }
 
-/** Keys that are given, and change only by {@link KeySet.revokeKey}. */
-export function staticKeySet(jwks: Promise<readonly unknown[]>): KeySet {
+/** Keys that are given, and change only by {@link KeySet.revokeKey}. Where they have no `kid`, as PEM has not, that of a token says nothing. */
+export function staticKeySet(jwks: Promise<readonly unknown[]>, kids: 'compared' | 'ignored' = 'compared'): KeySet {
   const revoked = new Set<string>();
   const keys = jwks.then((given) => readKeys(given, (thumbprint) => !revoked.has(thumbprint)));
   // Told by ready() and by every request; unheard, it would end the process.
   keys.catch(() => {});
   return {
-    async keysFor(header) {
-      const fitting = await fittingKeys((await keys).values(), header, Number.POSITIVE_INFINITY);
+    async keysFor({ kid, ...header }) {
+      const sought = kids === 'compared' && kid !== undefined ? { ...header, kid } : header;
+      const fitting = await fittingKeys((await keys).values(), sought, Number.POSITIVE_INFINITY);
       return fitting.keys.length > 0 ? fitting : reject('token.unknown_key');
     },
     ready: async () => {
@@ -183,7 +185,7 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
 
   return {
     async keysFor(header, at) {
-      if (at >= hardEnd() && waiting(at) === 0) await refresh();
+      if (at >= hardEnd() && (inFlight !== undefined || waiting(at) === 0)) await refresh();
       if (current === undefined || at >= hardEnd()) return unavailable(at);
       // The timer should have been first; after a suspended machine it was not.
       if (at >= current.fetchedAt + settings.freshFor && waiting(at) === 0) void refresh();

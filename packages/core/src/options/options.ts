@@ -1,0 +1,241 @@
+import type { CacheLimits } from '../access-token/cache.ts';
+import type { ExtractOptions } from '../access-token/extract.ts';
+import type { KeyOrigin } from '../access-token/issuers.ts';
+import type { CertificateSource } from '../certificate/thumbprint.ts';
+import type { DpopSettings } from '../confirmation/dpop.ts';
+import type { Fetch } from '../discovery/fetch-json.ts';
+import { isSecureUrl } from '../discovery/metadata.ts';
+import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
+import type { Scheme } from '../rejection.ts';
+import type { EpochSeconds } from '../request.ts';
+import { Check, stringsIn } from './check.ts';
+import { type DpopOptions, readDpop } from './dpop.ts';
+import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
+import { demandsOf, type ProfileName, PROFILES } from './profiles.ts';
+
+/** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
+export interface ProtectedResourceOptions {
+  /**
+   * The issuer identifier of the authorization server, character by character as in its tokens (`iss`). Its metadata and keys
+   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface.
+   */
+  readonly issuer: string;
+  /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
+  readonly audience: string | readonly string[];
+  /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
+  readonly certificate?: CertificateSource;
+  /** What a certificate must satisfy besides being the one in the token. `validity`: not expired, and valid already. Off by default (RFC 8705 §6.2). */
+  readonly certificatePolicy?: { readonly validity: true };
+  /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
+  readonly unconstrained?: 'refuse' | 'accept';
+  /** `alg` values of access tokens. By default ES, PS and RS with 256, 384 and 512 bits, EdDSA and Ed25519. */
+  readonly algorithms?: readonly string[];
+  /**
+   * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
+   * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
+   * early; a replay store that all instances share. `mcp`: proofs at most 300 s old or early.
+   */
+  readonly profiles?: readonly ProfileName[];
+  /**
+   * Where clients reach this API, which is what a DPoP proof must be made for: an origin as `https://api.example.com`, or several;
+   * with a path where the edge strips one before it hands requests on. https; http only on the loopback interface. By default
+   * the origins of an `audience` that is a URL. `Host` and forwarded fields are not believed.
+   */
+  readonly publicUrl?: string | readonly string[];
+  /**
+   * DPoP (RFC 9449). By default offered when the origin is known, by `publicUrl` or an `audience` that is a URL. Where it is not
+   * offered, DPoP-bound tokens are refused.
+   */
+  readonly dpop?: boolean | DpopOptions;
+  /** The schemes that are offered. `['DPoP']` leaves the Bearer challenge out, and Bearer requests count as without credentials. */
+  readonly schemes?: readonly Scheme[];
+  /**
+   * `optional` lets a request without an `Authorization` field through to the routes, without access: what needs it still refuses.
+   * A field that is there is judged as always. By default `required`. Either way a CORS preflight passes, without access.
+   */
+  readonly credentials?: 'required' | 'optional';
+  /** `true` adds `WWW-Authenticate` and `DPoP-Nonce` to `Access-Control-Expose-Headers`, so that scripts of other origins can read them. */
+  readonly cors?: boolean;
+  /** A request that an edge marks as TLS early data (`Early-Data: 1`), which can be replayed: 425 by default (RFC 8470 §5.2). */
+  readonly earlyData?: 'refuse' | 'accept';
+  /** Seconds by which the clocks may differ when `exp`, `nbf` and `iat` are compared: 5 by default, 60 at most. */
+  readonly clockTolerance?: number;
+  /** Keys that are given, or how fetched ones are kept. */
+  readonly keys?: GivenJwks | GivenPem | FetchedKeys;
+  /** Tokens that passed are remembered, but never what depends on the request. `false` judges each anew. */
+  readonly cache?: false | Partial<CacheLimits>;
+  /** The `realm` of challenges. By default the audience. */
+  readonly realm?: string;
+  /** An `access_token` in the query beside the field: 400 `invalid_request` (RFC 6750 §2), or ignored (OAuth 2.1 §5.1). Alone it is never read. */
+  readonly queryToken?: 'refuse' | 'ignore';
+  /** Called with every decision. For all resources of the process, subscribe to the channel `holdfast:decision`. */
+  readonly onEvent?: (event: ResourceEvent) => void;
+  /** Fetches metadata and keys. Give your own for a private CA or a proxy. */
+  readonly fetch?: Fetch;
+  /** The clock, in seconds since 1970. */
+  readonly now?: () => EpochSeconds;
+}
+
+/** Options checked, copied and complete. */
+export interface ResourceSettings extends ExtractOptions {
+  readonly issuer: string;
+  readonly audience: readonly string[];
+  readonly certificate: CertificateSource | undefined;
+  readonly certificateValidity: boolean;
+  readonly unconstrained: 'refuse' | 'accept';
+  readonly algorithms: readonly string[];
+  readonly requiredClaims: readonly string[];
+  readonly clockTolerance: number;
+  readonly keys: KeyOrigin;
+  readonly cache: CacheLimits | undefined;
+  readonly realm: string;
+  /** Absent where DPoP is not offered. */
+  readonly dpop: DpopSettings | undefined;
+  readonly credentials: 'required' | 'optional';
+  readonly cors: boolean;
+  readonly earlyData: 'refuse' | 'accept';
+  readonly onEvent: ((event: ResourceEvent) => void) | undefined;
+  readonly fetch: Fetch;
+  readonly now: () => EpochSeconds;
+}
+
+const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
+const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
+
+const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
+  issuer: true,
+  audience: true,
+  certificate: true,
+  certificatePolicy: true,
+  unconstrained: true,
+  algorithms: true,
+  profiles: true,
+  publicUrl: true,
+  dpop: true,
+  schemes: true,
+  credentials: true,
+  cors: true,
+  earlyData: true,
+  clockTolerance: true,
+  keys: true,
+  cache: true,
+  realm: true,
+  queryToken: true,
+  onEvent: true,
+  fetch: true,
+  now: true,
+};
+
+/** Checks options and completes them. Throws one `TypeError` that lists every problem with the option, the value and the fix. */
+export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
+  const check = new Check();
+  const o = check.object('options', given, OPTION_NAMES);
+  const audience = readAudience(check, o['audience']);
+  const demands = demandsOf(readProfiles(check, o['profiles']));
+  const allowed = ALGORITHMS.filter(demands.allows);
+  const { dpop, schemes } = readDpop(check, o, audience, demands);
+  const settings: ResourceSettings = {
+    issuer: readIssuer(check, o['issuer']),
+    audience,
+    certificate: check.callable<CertificateSource>('certificate', o['certificate'], 'a certificate source, as fromTls()'),
+    certificateValidity: readCertificatePolicy(check, o['certificatePolicy']),
+    unconstrained: check.oneOf('unconstrained', o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
+    algorithms: check.list('algorithms', o['algorithms'], allowed, allowed),
+    requiredClaims: demands.claims,
+    clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
+    keys: readKeyOrigin(check, o['keys']),
+    cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
+    realm: readRealm(check, o['realm'] === undefined ? audience[0] : o['realm']),
+    queryToken: check.oneOf('queryToken', o['queryToken'], ['refuse', 'ignore']),
+    schemes,
+    dpop,
+    credentials: check.oneOf('credentials', o['credentials'], ['required', 'optional']),
+    cors: check.flag('cors', o['cors']),
+    earlyData: check.oneOf('earlyData', o['earlyData'], ['refuse', 'accept']),
+    onEvent: check.callable<(event: ResourceEvent) => void>('onEvent', o['onEvent'], 'a function'),
+    fetch: check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init)),
+    now: monotone(
+      check.callable<() => EpochSeconds>('now', o['now'], 'a function that returns seconds since 1970') ??
+        (() => Math.floor(Date.now() / 1000)),
+    ),
+  };
+  check.done();
+  if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
+  return settings;
+}
+
+function readIssuer(check: Check, value: unknown): string {
+  const isIssuer = typeof value === 'string' && isSecureUrl(value) && !/[?#]/.test(value);
+  if (isIssuer) return value;
+  check.wrong(
+    'issuer',
+    value,
+    "Give the authorization server's issuer identifier, an https URL without user, query and fragment (http only on the loopback interface), as 'https://as.example.com'",
+  );
+  return '';
+}
+
+function readAudience(check: Check, value: unknown): readonly string[] {
+  const list = stringsIn(value);
+  if (list !== undefined && list.length > 0 && !list.includes('')) return list;
+  check.wrong(
+    'audience',
+    value,
+    "Say which resource tokens must be for (aud), as 'https://api.example.com'; accepting tokens for any resource is not possible",
+  );
+  return [''];
+}
+
+function readRealm(check: Check, value: unknown): string {
+  if (typeof value === 'string' && /^[\x20-\x7e]*$/.test(value)) return value;
+  check.wrong('realm', value, 'Give printable ASCII, since it stands in a field');
+  return '';
+}
+
+function readCertificatePolicy(check: Check, value: unknown): boolean {
+  if (value === undefined) return false;
+  const { validity } = check.object('certificatePolicy', value, { validity: true });
+  if (validity !== true) check.wrong('certificatePolicy.validity', validity, 'Give true, or leave certificatePolicy out');
+  return true;
+}
+
+function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
+  const names = Object.keys(PROFILES) as ProfileName[];
+  const none = Array.isArray(value) && value.length === 0;
+  const given = none ? [] : check.list('profiles', value, names, []);
+  return names.filter((name) => given.includes(name));
+}
+
+function readCacheLimits(check: Check, value: unknown): CacheLimits {
+  const { entries, bytes, maxAge } = check.object('cache', value === undefined ? {} : value, { entries: true, bytes: true, maxAge: true });
+  return {
+    entries: check.whole('cache.entries', entries, CACHE.entries, 1, 10_000_000),
+    bytes: check.whole('cache.bytes', bytes, CACHE.bytes, 65_536, 2 ** 40),
+    maxAge: check.number('cache.maxAge', maxAge, CACHE.maxAge, 1, 86_400),
+  };
+}
+
+/** What one process keeps for itself while others answer the same clients. */
+function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
+  if (dpop?.replay?.perProcess === true) {
+    warn(
+      'Proofs that were used are remembered in this process alone, and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay.',
+    );
+  }
+  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
+    warn(
+      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
+    );
+  }
+}
+
+/** What was fresh once stays used up: a clock that is set back does not bring anything back to life. */
+function monotone(now: () => EpochSeconds): () => EpochSeconds {
+  let latest = Number.NEGATIVE_INFINITY;
+  return () => {
+    const value = now();
+    if (!Number.isFinite(value)) throw new TypeError('now: did not return a finite number of seconds.');
+    latest = Math.max(latest, value);
+    return latest;
+  };
+}
