@@ -1,7 +1,7 @@
 // npm run demo: runs the main job and prints it as a table.
 import { styleText } from 'node:util';
 
-const isTerminal = process.stdout.isTTY === true;
+const isTerminal = process.stdout.isTTY;
 const width = Math.min(Math.max(process.stdout.columns ?? 110, 96), 120);
 const titleWidth = width - 42;
 

@@ -53,14 +53,13 @@ export class Check {
   }
 
   /** Some of a few words. */
-  list(option: string, value: unknown, allowed: readonly string[], fallback: readonly string[]): readonly string[] {
+  list<T extends string>(option: string, value: unknown, allowed: readonly T[], fallback: readonly T[]): readonly T[] {
     if (value === undefined) return fallback;
-    const list = Array.isArray(value) ? stringsIn(value) : undefined;
-    if (list === undefined || list.length === 0 || !list.every((item) => allowed.includes(item))) {
-      this.wrong(option, value, `Give a list of some of ${allowed.join(', ')}`);
-      return fallback;
-    }
-    return list;
+    const given: readonly unknown[] = Array.isArray(value) ? value : [];
+    const list = given.flatMap((item) => allowed.filter((one) => one === item));
+    if (list.length > 0 && list.length === given.length) return list;
+    this.wrong(option, value, `Give a list of some of ${allowed.join(', ')}`);
+    return fallback;
   }
 
   number(option: string, value: unknown, fallback: number, least: number, most: number): number {

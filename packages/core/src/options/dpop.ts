@@ -55,7 +55,7 @@ export function readDpop(
 ): { dpop: DpopSettings | undefined; schemes: readonly Scheme[] } {
   const { dpop: given, schemes: asked } = o;
   const origins = readOrigins(check, o['publicUrl'], audience);
-  const schemes = check.list('schemes', asked, ['Bearer', 'DPoP'], ['Bearer', 'DPoP']) as readonly Scheme[];
+  const schemes = check.list<Scheme>('schemes', asked, ['Bearer', 'DPoP'], ['Bearer', 'DPoP']);
   const wanted = asked === undefined ? given !== undefined && given !== false : schemes.includes('DPoP');
   const on = given !== false && schemes.includes('DPoP') && (origins.length > 0 || wanted);
   if (given === false && asked !== undefined && wanted) check.wrong('dpop', given, 'Leave it out, or take DPoP out of schemes');

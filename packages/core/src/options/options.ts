@@ -11,7 +11,7 @@ import type { EpochSeconds } from '../request.ts';
 import { Check, stringsIn } from './check.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
 import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
-import { demandsOf, type ProfileName, PROFILES } from './profiles.ts';
+import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
 export interface ProtectedResourceOptions {
@@ -200,10 +200,8 @@ function readCertificatePolicy(check: Check, value: unknown): boolean {
 }
 
 function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
-  const names = Object.keys(PROFILES) as ProfileName[];
   const none = Array.isArray(value) && value.length === 0;
-  const given = none ? [] : check.list('profiles', value, names, []);
-  return names.filter((name) => given.includes(name));
+  return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
 }
 
 function readCacheLimits(check: Check, value: unknown): CacheLimits {

@@ -1,11 +1,13 @@
 /** A name in `profiles`. */
 export type ProfileName = 'rfc9068' | 'fapi2' | 'mcp';
 
+export const PROFILE_NAMES: readonly ProfileName[] = ['rfc9068', 'fapi2', 'mcp'];
+
 /** The widest window for proofs that can be configured, in seconds. */
 const WIDEST_PROOF_WINDOW = { past: 3600, future: 300 };
 
 /** What a profile asks for; what it does not name is as without it. */
-export interface Profile {
+interface Profile {
   readonly claims?: readonly string[];
   readonly algorithms?: readonly string[];
   readonly window?: { readonly past: number; readonly future: number };
@@ -13,7 +15,7 @@ export interface Profile {
   readonly sharedReplay?: true;
 }
 
-export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
+const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   rfc9068: { claims: ['sub', 'client_id', 'iat', 'jti'] },
   // FAPI 2.0 Security Profile §5.3.4, §5.4.1, §5.3.2.1
   fapi2: {
