@@ -1,5 +1,7 @@
-import { createHmac, createPublicKey, hash, type KeyObject, randomBytes, timingSafeEqual, verify } from 'node:crypto';
+import { createHmac, createPublicKey, hash, type KeyObject, randomBytes, verify } from 'node:crypto';
 import type { Awaitable } from '../request.ts';
+
+export { equal } from './equal.ts';
 
 /** SHA-256 of the bytes, or of the UTF-8 form of the text, as base64url without padding: 43 characters. */
 export function sha256(input: string | Uint8Array): string {
@@ -9,19 +11,6 @@ export function sha256(input: string | Uint8Array): string {
 /** HMAC-SHA-256 (RFC 2104) of the UTF-8 form of the text: 32 bytes. */
 export function hmacSha256(secret: Uint8Array, text: string): Uint8Array {
   return createHmac('sha256', secret).update(text).digest();
-}
-
-const LONGEST_COMPARED = 256;
-const left = Buffer.alloc(2 * LONGEST_COMPARED);
-const right = Buffer.alloc(2 * LONGEST_COMPARED);
-
-/** Compares two strings of at most 256 characters in time that depends on their lengths alone. Longer ones are not equal. */
-export function equal(a: string, b: string): boolean {
-  if (a.length !== b.length || a.length > LONGEST_COMPARED) return false;
-  // As UTF-16: in Latin-1 characters that differ would be the same bytes.
-  left.fill(0).write(a, 'utf16le');
-  right.fill(0).write(b, 'utf16le');
-  return timingSafeEqual(left, right);
 }
 
 /** Bytes that nobody can foretell. */

@@ -4,19 +4,14 @@ import { utf8ToBytes } from '@noble/hashes/utils.js';
 import { base64url, flattenedVerify, importJWK } from 'jose';
 import type * as node from './node.ts';
 
+export { equal } from './equal.ts';
+
 // The same as node.ts where there is no node:crypto. WebCrypto has no synchronous digest, and a token's hash, a thumbprint and
 // a nonce are needed at once, so they are computed by @noble/hashes; keys and signatures are WebCrypto's, through jose.
 
 export const sha256: typeof node.sha256 = (input) => base64url.encode(digest(typeof input === 'string' ? utf8ToBytes(input) : input));
 
 export const hmacSha256: typeof node.hmacSha256 = (secret, text) => hmac(digest, secret, utf8ToBytes(text));
-
-export const equal: typeof node.equal = (a, b) => {
-  if (a.length > 256) return false;
-  let differences = a.length ^ b.length;
-  for (let i = 0; i < a.length; i += 1) differences |= a.charCodeAt(i) ^ b.charCodeAt(i);
-  return differences === 0;
-};
 
 export const randomSecret: typeof node.randomSecret = (length) => crypto.getRandomValues(new Uint8Array(length));
 
