@@ -24,6 +24,8 @@ export function nodeRequest(message: IncomingMessage | Http2ServerRequest, targe
   return view;
 }
 
+const NO_LINES: readonly string[] = Object.freeze([]);
+
 class NodeRequest implements ProtectedResourceRequest {
   readonly method: string;
   readonly target: string;
@@ -40,13 +42,16 @@ class NodeRequest implements ProtectedResourceRequest {
   /** From `rawHeaders`: of several Authorization lines `headers` keeps only the first, and other lines it joins. */
   fieldLines(name: Lowercase<string>): readonly string[] {
     const { rawHeaders } = this.#message;
-    const lines: string[] = [];
+    let lines: string[] | undefined;
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const field = rawHeaders[i];
       const value = rawHeaders[i + 1];
-      if (field?.length === name.length && value !== undefined && field.toLowerCase() === name) lines.push(value);
+      if (field?.length === name.length && value !== undefined && field.toLowerCase() === name) {
+        if (lines === undefined) lines = [value];
+        else lines.push(value);
+      }
     }
-    return lines;
+    return lines ?? NO_LINES;
   }
 }
 

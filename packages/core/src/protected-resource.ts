@@ -89,7 +89,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    const token = await authenticate(presented, at);
+    const authenticated = authenticate(presented, at);
+    const token = authenticated instanceof Promise ? await authenticated : authenticated;
     if (isRejection(token)) return token;
     trail.issuer = token.issuer;
     trail.clientId = token.claims.client_id;

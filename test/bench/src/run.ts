@@ -1,7 +1,9 @@
 // Certificate-bound tokens, Express over TLS keep-alive, 50 connections, tokens and connections warm: what protection costs.
-// Each server is a process of its own. In every heat all are started anew and take turns in rounds; figures are medians of all.
-import { type ChildProcess, fork } from 'node:child_process';
+// Each server is a process of its own, with one core where taskset is there; the clients have another. In every heat all are
+// started anew and take turns in rounds; figures are medians of all.
+import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Load } from './load.js';
 import { createScene, type Scene } from './scene.js';
@@ -26,13 +28,17 @@ interface Contestant {
   readonly load: Load;
 }
 
+/** Clients on the second core, so that the first is left to the servers. */
+const isPinned = availableParallelism() > 1 && spawnSync('taskset', ['-a', '-cp', '1', String(process.pid)]).status === 0;
+
 async function receive(child: ChildProcess): Promise<FromServer> {
   const [message] = (await once(child, 'message')) as [FromServer];
   return message;
 }
 
 async function start(variant: Variant, scene: Scene): Promise<Contestant> {
-  const child = fork(fileURLToPath(new URL('server.js', import.meta.url)));
+  const onOneCore = isPinned ? { execPath: 'taskset', execArgv: ['-c', '0', process.execPath] } : {};
+  const child = fork(fileURLToPath(new URL('server.js', import.meta.url)), onOneCore);
   child.send({ variant, scene });
   const started = await receive(child);
   if (!('port' in started)) throw new Error('the server did not say its port');
@@ -81,7 +87,7 @@ function ratio(of: Variant, to: Variant, figure: keyof Round): string {
 }
 
 console.log(
-  `Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s, medians`,
+  `Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s, ${isPinned ? 'one core for the server' : 'servers not bound to a core'}, medians`,
 );
 console.table(
   Object.fromEntries(

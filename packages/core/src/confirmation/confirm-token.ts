@@ -24,12 +24,15 @@ export interface Presentation {
   readonly proof: DpopProof | undefined;
 }
 
+/** What is done when nothing else stands against a request, and may still refuse it. */
+export type Effect = () => Awaitable<Rejection | undefined>;
+
 /** What a method hands on when the sender is confirmed. */
 export interface ConfirmationHeld extends Confirmation {
   /** Fields that the response has to carry for it. */
   readonly fields?: Fields;
   /** What has an effect, and so waits until everything else has passed. */
-  readonly last?: () => Awaitable<Rejection | undefined>;
+  readonly last?: Effect;
 }
 
 /** One way to confirm a sender (RFC 7800 §3.1): the member of `cnf` it understands, and the scheme such a token is presented with. */
@@ -62,6 +65,8 @@ interface Binding {
   readonly scheme: Scheme;
   /** Empty only where the resource accepts tokens without `cnf`. */
   readonly required: readonly { readonly method: ConfirmationMethod; readonly thumbprint: string }[];
+  /** What is confirmed when all of them are. */
+  readonly confirmations: readonly Confirmation[];
 }
 
 /** Confirms the sender of an authenticated token. */
@@ -85,18 +90,21 @@ export function confirmToken(methods: readonly ConfirmationMethod[], unconstrain
     const { scheme } = presentation.token;
     if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
 
-    const held: ConfirmationHeld[] = [];
+    let fields: Fields = NONE;
+    let effects: readonly Effect[] = NONE;
     for (const { method, thumbprint } of binding.required) {
-      const confirmation = await method.confirm(thumbprint, presentation);
-      if (isRejection(confirmation)) return confirmation;
-      held.push(confirmation);
+      const answer = method.confirm(thumbprint, presentation);
+      // To await what is there already costs a promise and a turn.
+      const held = answer instanceof Promise ? await answer : answer;
+      if (isRejection(held)) return held;
+      if (held.fields !== undefined) fields = [...fields, ...held.fields];
+      if (held.last !== undefined) effects = [...effects, held.last];
     }
-    for (const { last } of held) {
-      const objection = await last?.();
+    for (const effect of effects) {
+      const objection = await effect();
       if (objection !== undefined) return objection;
     }
-    const confirmations = Object.freeze(held.map(({ member, thumbprint }) => Object.freeze({ member, thumbprint })));
-    return confirmedToken({ issuer, claims, scheme, confirmations, fields: held.flatMap(({ fields = NONE }) => fields) });
+    return confirmedToken({ issuer, claims, scheme, confirmations: binding.confirmations, fields });
   };
 }
 
@@ -109,7 +117,8 @@ function readBinding(
   if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
   const { cnf } = claims;
   if (callsItselfDpop(claims) && !(isObject(cnf) && Object.hasOwn(cnf, 'jkt'))) return reject('cnf.presented_as_dpop');
-  if (!('cnf' in claims)) return unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE } : reject('cnf.absent');
+  if (!('cnf' in claims))
+    return unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE, confirmations: NONE } : reject('cnf.absent');
   if (!isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
   const understood = methods.filter(({ member }) => Object.hasOwn(cnf, member));
   if (understood.length === 0) return reject('cnf.not_understood');
@@ -123,7 +132,9 @@ function readBinding(
     required.push({ method, thumbprint });
   }
   // With a DPoP key it is a DPoP token, whatever else it is bound to.
-  return { scheme: understood.some(({ scheme }) => scheme === 'DPoP') ? 'DPoP' : 'Bearer', required };
+  const scheme = understood.some((method) => method.scheme === 'DPoP') ? 'DPoP' : 'Bearer';
+  const confirmations = required.map(({ method: { member }, thumbprint }) => Object.freeze({ member, thumbprint }));
+  return { scheme, required, confirmations: Object.freeze(confirmations) };
 }
 
 /** `token_type` of an introspection response (RFC 9449 §6.2), or of a server that writes it into the token. */
