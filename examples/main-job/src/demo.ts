@@ -42,23 +42,26 @@ console.log(`
  Token over mutual TLS  ${discovery.tokenEndpoint}, from mtls_endpoint_aliases
  Revocation             ${discovery.revocationEndpoint}, the plain endpoint: it has no alias`);
 
-// The same challenge comes back many times: each is printed once, in full, under its letter.
-const challenges = [...new Set(attempts.flatMap((attempt) => attempt.challenges))];
-const letter = (challenge: string): string => String.fromCharCode(97 + challenges.indexOf(challenge));
+// The same challenges come back many times: each answer's are printed once, in full, under a letter.
+const answers = [...new Set(attempts.map(({ challenges }) => challenges.join('\n')))].filter((lines) => lines !== '');
+const letter = (lines: string): string => (lines === '' ? '' : `[${String.fromCharCode(97 + answers.indexOf(lines))}]`);
 
 let heading = '';
-for (const { step, title, expected, status, challenges: sent, reason } of attempts) {
+for (const { step, title, expected, status, challenges, reason } of attempts) {
   const next = HEADINGS[step] ?? heading;
   if (next !== heading) console.log(`\n ${style('bold', next)}\n ${style('dim', '─'.repeat(width - 2))}`);
   heading = next;
-  const answer = `${status} ${sent.map((challenge) => `[${letter(challenge)}]`).join('')}`.padEnd(8);
+  const answer = `${status} ${letter(challenges.join('\n'))}`.padEnd(8);
   const colour = status < 300 ? 'green' : 'yellow';
   const verdict = status === expected ? style('green', '✓') : style(['red', 'bold'], `✗ ${expected} was expected`);
   console.log(` ${step}  ${title.padEnd(titleWidth)} ${style(colour, answer)} ${verdict} ${style('dim', reason ?? '')}`);
 }
 
 console.log(`\n ${style('bold', 'WWW-Authenticate, in full')}\n ${style('dim', '─'.repeat(width - 2))}`);
-for (const challenge of challenges) console.log(` [${letter(challenge)}] ${wrap(challenge, '     ')}`);
+for (const lines of answers) {
+  const wrapped = lines.split('\n').map((line) => wrap(line, '       '));
+  console.log(` ${letter(lines)} ${wrapped.join('\n     ')}`);
+}
 console.log(
   `\n ${style('bold', 'What the route saw of the owner')}\n ${style('dim', '─'.repeat(width - 2))}\n ${wrap(attempts[0]?.body ?? '', ' ')}`,
 );
