@@ -1,9 +1,8 @@
 // What a whole DPoP request costs in the pipeline, against the one thing that cannot be spared: verifying the signature.
 // Warm token, warm key, replay store in memory, ES256; every proof is used once. CPU time, medians of interleaved rounds.
-import { generateKeyPairSync, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
+import { createHash, generateKeyPairSync, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
 import { type ProtectedResourceRequest, protectedResource } from '@holdfast/core';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { createHash } from 'node:crypto';
 
 const ROUNDS = 15;
 const PROOFS = 2_000;

@@ -91,16 +91,16 @@ export function confirmToken(methods: readonly ConfirmationMethod[], unconstrain
     if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
 
     let fields: Fields = NONE;
-    let effects: readonly Effect[] = NONE;
+    let effects: Effect[] | undefined;
     for (const { method, thumbprint } of binding.required) {
       const answer = method.confirm(thumbprint, presentation);
       // To await what is there already costs a promise and a turn.
       const held = answer instanceof Promise ? await answer : answer;
       if (isRejection(held)) return held;
-      if (held.fields !== undefined) fields = [...fields, ...held.fields];
-      if (held.last !== undefined) effects = [...effects, held.last];
+      if (held.fields !== undefined) fields = fields.concat(held.fields);
+      if (held.last !== undefined) (effects ??= []).push(held.last);
     }
-    for (const effect of effects) {
+    for (const effect of effects ?? NONE) {
       const objection = await effect();
       if (objection !== undefined) return objection;
     }
