@@ -169,7 +169,7 @@ describe('binding', () => {
     const web = await import('../../packages/core/src/crypto/web.ts');
     const samples = ['', 'a', 'b', 'ab', '\u0161', 'x'.repeat(256), 'x'.repeat(257), 'x'.repeat(255) + 'y', '\ud800', '\udc00'];
     for (const { equal } of [node, web]) {
-      for (const a of samples) for (const b of samples) expect(equal(a, b)).toBe(a === b && a.length <= 256);
+      for (const a of samples) for (const b of samples) expect(equal(a, b)).toBe(a === b);
     }
   });
 
