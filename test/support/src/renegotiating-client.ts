@@ -6,15 +6,15 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { listen } from './loopback.ts';
-import { skipWithout } from './needs.ts';
+import { reasonToSkip } from './needs.ts';
 import type { Identity } from './pki.ts';
 
 const SCRIPT = fileURLToPath(new URL('../perl/renegotiate.pl', import.meta.url));
 
-/** Whether tests with {@link startRenegotiatingClient} have to be skipped: it needs perl with Net::SSLeay. */
-export function skipRenegotiation(): boolean {
+/** Why tests with {@link startRenegotiatingClient} have to be skipped, where perl or its Net::SSLeay is missing. */
+export function reasonToSkipRenegotiation(): string | undefined {
   const { status } = spawnSync('perl', ['-MNet::SSLeay', '-e', '1']);
-  return skipWithout(status === 0, 'perl with Net::SSLeay (attacks by TLS 1.2 renegotiation)', 'apt-get install libnet-ssleay-perl');
+  return reasonToSkip(status === 0, 'perl with Net::SSLeay (attacks by TLS 1.2 renegotiation)', 'apt-get install libnet-ssleay-perl');
 }
 
 /** A TLS 1.2 client that can renegotiate with another certificate. Each call resolves with the client's word for what happened. */
