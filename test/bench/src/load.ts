@@ -8,19 +8,18 @@ import type { Scene } from './scene.js';
  */
 export class Load {
   readonly #sockets: TLSSocket[] = [];
-  readonly #requests: readonly Buffer[];
+  /** Answers with the next request of a connection. */
+  readonly #next: (connection: number) => Buffer;
   #answered = 0;
   #wrong: string | undefined;
   #running = false;
 
-  private constructor({ tokens }: Scene) {
-    this.#requests = tokens.map((token) =>
-      Buffer.from(`GET /accounts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`),
-    );
+  private constructor(next: (connection: number) => Buffer) {
+    this.#next = next;
   }
 
-  static async connect(port: number, scene: Scene, connections: number): Promise<Load> {
-    const load = new Load(scene);
+  static async connect(port: number, scene: Scene, connections: number, next: (connection: number) => Buffer): Promise<Load> {
+    const load = new Load(next);
     for (let i = 0; i < connections; i += 1) {
       const socket = connect({ port, host: '127.0.0.1', ...scene.client, rejectUnauthorized: false });
       await once(socket, 'secureConnect');
@@ -48,8 +47,7 @@ export class Load {
   }
 
   #ask(socket: TLSSocket, i: number): void {
-    const request = this.#requests[i % this.#requests.length];
-    if (request !== undefined) socket.write(request);
+    socket.write(this.#next(i));
   }
 
   #onAnswer(socket: TLSSocket, i: number, chunk: Buffer): void {
@@ -58,4 +56,9 @@ export class Load {
     this.#answered += 1;
     if (this.#running) this.#ask(socket, i);
   }
+}
+
+/** Requests with these fields, one after the other for a connection. */
+export function requestWith(fields: string): Buffer {
+  return Buffer.from(`GET /accounts HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n\r\n`);
 }

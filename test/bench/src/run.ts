@@ -1,13 +1,14 @@
-// Certificate-bound tokens, Express over TLS keep-alive, 50 connections, tokens and connections warm: what protection costs.
+// Bound tokens, Express over TLS keep-alive, 50 connections, tokens and connections warm: what protection costs. Bound to a
+// certificate, or with the argument `dpop` to a key, with proofs that were made before.
 // Each server is a process of its own, with one core where taskset is there; the clients have another. In every heat all are
 // started anew and take turns in rounds; figures are medians of all.
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Load } from './load.js';
-import { createScene, type Scene } from './scene.js';
-import type { FromServer, Variant } from './server.js';
+import { Load, requestWith } from './load.js';
+import { createProofMaker, createScene, type Scene } from './scene.js';
+import type { FromServer, Method, Variant } from './server.js';
 
 const VARIANTS: readonly Variant[] = ['unprotected', 'holdfast', 'express-oauth2-jwt-bearer'];
 const CONNECTIONS = 50;
@@ -16,6 +17,9 @@ const HEATS = 7;
 const ROUNDS = 3;
 const WARM_UP_MS = 2000;
 const ROUND_MS = 1000;
+/** More than any server answers in a heat: each can be used once. */
+const PROOFS = 120_000;
+const METHOD: Method = process.argv[2] === 'dpop' ? 'dpop' : 'mtls';
 
 interface Round {
   readonly throughput: number;
@@ -36,13 +40,16 @@ async function receive(child: ChildProcess): Promise<FromServer> {
   return message;
 }
 
-async function start(variant: Variant, scene: Scene): Promise<Contestant> {
+/** For each server anew: the requests of its clients, in order. */
+type Requests = () => (connection: number) => Buffer;
+
+async function start(variant: Variant, scene: Scene, requests: Requests): Promise<Contestant> {
   const onOneCore = isPinned ? { execPath: 'taskset', execArgv: ['-c', '0', process.execPath] } : {};
   const child = fork(fileURLToPath(new URL('server.js', import.meta.url)), onOneCore);
-  child.send({ variant, scene });
+  child.send({ variant, method: METHOD, scene: { ...scene, tokens: [] } });
   const started = await receive(child);
   if (!('port' in started)) throw new Error('the server did not say its port');
-  const load = await Load.connect(started.port, scene, CONNECTIONS);
+  const load = await Load.connect(started.port, scene, CONNECTIONS, requests());
   await load.run(WARM_UP_MS);
   return { variant, child, load };
 }
@@ -65,9 +72,9 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-async function heat(scene: Scene, results: Record<Variant, Round[]>): Promise<void> {
+async function heat(scene: Scene, requests: Requests, results: Record<Variant, Round[]>): Promise<void> {
   const contestants: Contestant[] = [];
-  for (const variant of VARIANTS) contestants.push(await start(variant, scene));
+  for (const variant of VARIANTS) contestants.push(await start(variant, scene, requests));
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const contestant of contestants) results[contestant.variant].push(await measure(contestant));
   }
@@ -77,9 +84,27 @@ async function heat(scene: Scene, results: Record<Variant, Round[]>): Promise<vo
   }
 }
 
-const scene = await createScene('https://as.example.com', TOKENS);
+async function prepare(): Promise<{ scene: Scene; requests: Requests }> {
+  const issuer = 'https://as.example.com';
+  if (METHOD === 'mtls') {
+    const scene = await createScene(issuer, TOKENS);
+    const prepared = scene.tokens.map((token) => requestWith(`Authorization: Bearer ${token}`));
+    return { scene, requests: () => (connection) => prepared[connection % prepared.length] ?? Buffer.of() };
+  }
+  const maker = await createProofMaker();
+  const scene = await createScene(issuer, 1, maker.jkt);
+  const [token = ''] = scene.tokens;
+  const prepared = maker.premake(PROOFS, token).map((proof) => requestWith(`Authorization: DPoP ${token}\r\nDPoP: ${proof}`));
+  const requests: Requests = () => {
+    let used = 0;
+    return () => prepared[used++ % prepared.length] ?? Buffer.of();
+  };
+  return { scene, requests };
+}
+
+const { scene, requests } = await prepare();
 const results: Record<Variant, Round[]> = { unprotected: [], holdfast: [], 'express-oauth2-jwt-bearer': [] };
-for (let i = 0; i < HEATS; i += 1) await heat(scene, results);
+for (let i = 0; i < HEATS; i += 1) await heat(scene, requests, results);
 
 /** The median over the rounds of one variant's figure divided by the other's in the same round. */
 function ratio(of: Variant, to: Variant, figure: keyof Round): string {
@@ -87,7 +112,7 @@ function ratio(of: Variant, to: Variant, figure: keyof Round): string {
 }
 
 console.log(
-  `Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s, ${isPinned ? 'one core for the server' : 'servers not bound to a core'}, medians`,
+  `${METHOD}, Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s, ${isPinned ? 'one core for the server' : 'servers not bound to a core'}, medians`,
 );
 console.table(
   Object.fromEntries(
@@ -100,7 +125,9 @@ console.table(
     ]),
   ),
 );
-console.log(`holdfast / unprotected: ${ratio('holdfast', 'unprotected', 'throughput')} of the throughput (aim: 0.90)`);
+console.log(
+  `holdfast / unprotected: ${ratio('holdfast', 'unprotected', 'throughput')} of the throughput${METHOD === 'mtls' ? ' (aim: 0.90)' : ''}`,
+);
 console.log(
   `holdfast / express-oauth2-jwt-bearer: ${ratio('holdfast', 'express-oauth2-jwt-bearer', 'throughput')} times the throughput (aim: 2.0 on Node 20, 2.4 on Node 24)`,
 );

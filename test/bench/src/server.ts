@@ -7,24 +7,29 @@ import type { TLSSocket } from 'node:tls';
 import { accessOf, fromTls, holdfast } from '@holdfast/express';
 import express, { type RequestHandler } from 'express';
 import { auth } from 'express-oauth2-jwt-bearer';
-import type { Scene } from './scene.js';
+import { ORIGIN, type Scene } from './scene.js';
 
 export type Variant = 'unprotected' | 'holdfast' | 'express-oauth2-jwt-bearer';
+
+/** How the sender is confirmed. */
+export type Method = 'mtls' | 'dpop';
 
 /** Tells that the server listens, or what CPU time the process has used. */
 export type FromServer = { readonly port: number } | { readonly cpu: number };
 
-const protections: Record<Variant, (scene: Scene) => Promise<RequestHandler>> = {
+const protections: Record<Variant, (scene: Scene, method: Method) => Promise<RequestHandler>> = {
   unprotected: async () => (_request, _response, next) => next(),
-  holdfast: async ({ issuer, audience, jwk }) => holdfast({ issuer, audience, certificate: fromTls(), keys: { jwks: { keys: [jwk] } } }),
-  'express-oauth2-jwt-bearer': async ({ issuer, audience, jwk }) =>
+  holdfast: async ({ issuer, audience, jwk }) =>
+    holdfast({ issuer, audience, publicUrl: ORIGIN, certificate: fromTls(), keys: { jwks: { keys: [jwk] } } }),
+  'express-oauth2-jwt-bearer': async ({ issuer, audience, jwk }, method) =>
     auth({
       issuer,
       audience,
       jwksUri: await serveKeys(jwk),
       tokenSigningAlg: 'RS256',
-      mtls: { enabled: true, required: true },
-      getCertificate: (request) => (request.socket as TLSSocket).getPeerCertificate().raw,
+      ...(method === 'dpop'
+        ? { dpop: { enabled: true, required: true, iatOffset: 300, iatLeeway: 60 } }
+        : { mtls: { enabled: true, required: true }, getCertificate: (request) => (request.socket as TLSSocket).getPeerCertificate().raw }),
     }),
 };
 
@@ -34,16 +39,16 @@ const subjectOf: Record<Variant, RequestHandler> = {
   'express-oauth2-jwt-bearer': (request, response) => void response.json({ sub: request.auth?.payload.sub }),
 };
 
-process.on('message', (message: { variant: Variant; scene: Scene } | 'cpu') => {
+process.on('message', (message: { variant: Variant; method: Method; scene: Scene } | 'cpu') => {
   if (message === 'cpu') {
     const { user, system } = process.cpuUsage();
     send({ cpu: user + system });
-  } else void start(message.variant, message.scene);
+  } else void start(message.variant, message.method, message.scene);
 });
 
-async function start(variant: Variant, scene: Scene): Promise<void> {
+async function start(variant: Variant, method: Method, scene: Scene): Promise<void> {
   const app = express().disable('x-powered-by').disable('etag');
-  app.use(await protections[variant](scene));
+  app.use(await protections[variant](scene, method));
   app.get('/accounts', subjectOf[variant]);
   const server = createServer({ ...scene.server, requestCert: true, rejectUnauthorized: false, keepAliveTimeout: 600_000 }, app);
   server.listen(0, '127.0.0.1');
