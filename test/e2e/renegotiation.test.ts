@@ -68,7 +68,11 @@ describe('a client that renegotiates TLS 1.2 with another certificate', () => {
     port = await listen(server);
     relay = await startHoldingRelay(port);
     client = await startRenegotiatingClient();
-    open.push(() => stop(server), relay.close, client.close);
+    open.push(
+      () => stop(server),
+      () => relay.close(),
+      () => client.close(),
+    );
     const token = await issuer.token({ aud: AUDIENCE, cnf: { 'x5t#S256': owner.thumbprint } });
     request = `GET /slow HTTP/1.1\r\nHost: rs.example.com\r\nAuthorization: Bearer ${token}\r\n\r\n`;
   });
