@@ -26,7 +26,7 @@ const ROOMS: Record<string, readonly string[]> = {
   // The stages, each below the next.
   'access-token': ['crypto', 'discovery', 'events', 'keys', 'rejection', 'request', 'slot'],
   confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
-  authorization: ['access-token', 'confirmation', 'rejection'],
+  authorization: ['access-token', 'challenge', 'confirmation', 'rejection', 'request'],
   // What puts the stages together.
   options: ['access-token', 'certificate', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
   'protected-resource': [

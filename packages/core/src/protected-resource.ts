@@ -1,8 +1,10 @@
-import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
+import type { AccessTokenClaims, AuthenticatedToken } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { keysOfIssuer } from './access-token/issuers.ts';
 import { jwtAccessToken } from './access-token/jwt.ts';
+import { type Access, grantAccess } from './authorization/access.ts';
+import { AccessSignals } from './authorization/access-signals.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
@@ -18,13 +20,6 @@ import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Schem
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
-/** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
-export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
-  readonly granted: true;
-  /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
-  readonly confirmed: boolean;
-}
-
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
 export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClaims> {
   /** Judges a request: once for each view of it, however often it is asked. Never rejects, and never throws. */
@@ -33,7 +28,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
   /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
-  /** Ends the timer that refreshes keys. */
+  /** Ends timers, and what goes on for as long as access lasts ({@link Access.signal}). */
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
@@ -74,10 +69,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
+  const signals = new AccessSignals(now, settings.clockTolerance);
   const judged = slot<Promise<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection | undefined> {
+  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<Access<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
@@ -95,8 +91,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     trail.issuer = token.issuer;
     trail.clientId = token.claims.client_id;
     const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-    // The type of further claims is the application's word; iss, exp and aud were checked.
-    return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
+    const outcome = await confirm(token, presentation);
+    return isRejection(outcome) ? outcome : grant(outcome, token);
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -109,16 +105,23 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
-    let outcome: ConfirmedToken<C> | Rejection | undefined;
+    let outcome: Access<C> | Rejection | undefined;
     try {
       outcome = await judge(request, trail);
     } catch (error) {
       outcome = reject('unavailable.internal', { detail: nameOf(error) });
     }
     if (outcome === undefined) return passage();
-    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : outcome;
     if (sink.observed()) publish(result, trail, start);
     return result;
+  }
+
+  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken): Access<C> {
+    const { fields: own } = confirmed;
+    const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
+    // The type of further claims is the application's word; iss, exp and aud were checked.
+    return grantAccess(confirmed, fields, token, signals) as Access<C>;
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
@@ -170,18 +173,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       return result;
     },
     ready: () => authenticate.ready(),
-    close: () => authenticate.close(),
-    revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
+    async close() {
+      signals.close();
+      await authenticate.close();
+    },
+    revokeKey(thumbprint) {
+      authenticate.revokeKey(thumbprint);
+      signals.check();
+    },
   };
-}
-
-function grant<C extends AccessTokenClaims>(
-  { issuer, claims, scheme, confirmations, fields: own }: ConfirmedToken<C>,
-  always: Fields,
-): Access<C> {
-  const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
-  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
-  return Object.freeze(granted) as Access<C>;
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */
