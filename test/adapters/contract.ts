@@ -75,8 +75,8 @@ export interface Traits {
   readonly answers?: boolean;
   /** Whether the application has an error handler for what its routes throw; default yes. */
   readonly errorHandler?: boolean;
-  /** Whether lines of a field are joined, those of the request and WWW-Authenticate, as Fetch does; default no. */
-  readonly joined?: boolean;
+  /** Whether lines of a field are joined, as Fetch does: those of WWW-Authenticate, or also those of the request; default no. */
+  readonly joined?: 'answers' | 'both';
 }
 
 /** What a route says of its access. */
@@ -512,9 +512,9 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       const reason = lastReason();
       expect({ status, body, challenges, reason, reached: reached.length > 0 }).toEqual({
         ...expected,
-        reason: traits.joined === true ? (reasonWhereJoined ?? expected.reason) : expected.reason,
+        reason: traits.joined === 'both' ? (reasonWhereJoined ?? expected.reason) : expected.reason,
       });
-      expect(lines('www-authenticate')).toHaveLength(traits.joined === true ? Math.min(1, challenges.length) : challenges.length);
+      expect(lines('www-authenticate')).toHaveLength(traits.joined !== undefined ? Math.min(1, challenges.length) : challenges.length);
       if (status >= 400 && body !== '') expect(lines('content-type')).toEqual(['application/json; charset=utf-8']);
     });
 

@@ -1,3 +1,4 @@
+import { keepsListenedSignals } from '#runtime';
 import type { AuthenticatedToken } from '../access-token/authenticated-token.ts';
 import { REASONS } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
@@ -44,7 +45,9 @@ export class AccessSignals {
 
   /** Looks at all of them: some key has been revoked. */
   check(): void {
-    for (const reference of [...this.#timers.keys()]) this.#look(reference);
+    // A copy: who is looked at comes to the end of the map.
+    const references = [...this.#timers.keys()];
+    for (const reference of references) this.#look(reference);
   }
 
   /** From now on nobody looks, so nothing goes on: every signal is aborted, and so is one that is asked for later. */
@@ -61,7 +64,9 @@ export class AccessSignals {
     const left = watched.until - this.#now();
     const end = this.#endOf(watched, left);
     if (end !== undefined) return watched.controller.abort(end);
-    const timer = setTimeout(() => this.#look(reference), Math.min(left, LONGEST_WAIT) * 1000);
+    // The last argument is only held: where signals are not kept for their listeners, the timer keeps them.
+    const held = keepsListenedSignals ? undefined : watched;
+    const timer = setTimeout((_held) => this.#look(reference), Math.min(left, LONGEST_WAIT) * 1000, held);
     // A number in browsers and workers, where no timer keeps a process alive.
     if (typeof timer === 'object') timer.unref();
     this.#timers.set(reference, timer);
