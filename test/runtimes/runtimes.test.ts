@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -16,6 +17,7 @@ import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { reasonToSkip } from '@holdfast/test-support/needs';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
 import { type RawRequest, rawRequest } from '@holdfast/test-support/raw-request';
+import { rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const AUDIENCE = 'https://rs.example.com';
@@ -42,6 +44,11 @@ const bun = binary({
   'linux-x64': '@oven/bun-linux-x64/bin/bun',
   'linux-arm64': '@oven/bun-linux-aarch64/bin/bun',
   'darwin-arm64': '@oven/bun-darwin-aarch64/bin/bun',
+});
+const workerd = binary({
+  'linux-x64': '@cloudflare/workerd-linux-64/bin/workerd',
+  'linux-arm64': '@cloudflare/workerd-linux-arm64/bin/workerd',
+  'darwin-arm64': '@cloudflare/workerd-darwin-arm64/bin/workerd',
 });
 const RUNTIMES = [
   { name: 'Deno', command: [deno ?? '', 'run', '--allow-all', '--no-config', '--node-modules-dir=manual'], path: deno },
@@ -76,7 +83,7 @@ async function start(command: readonly string[], args: readonly string[]): Promi
   const child = spawn(file, [...rest, ...args], { cwd: here, env, stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);
   for await (const line of createInterface({ input: child.stdout })) {
-    const port = /^port (\d+)$/.exec(line)?.[1];
+    const port = /^port (\d+)$|"port":(\d+)/.exec(line)?.slice(1).find(Boolean);
     if (port !== undefined) {
       child.stdout.resume();
       return Number(port);
@@ -206,7 +213,7 @@ function contractOfRuntime(port: () => number): void {
     expect([401, 400]).toContain(await answers('//evil.example/r', 'https://evil.example/r'));
   });
 
-  it('a stream ends with the token, also when nothing else holds the signal', async () => {
+  it('a stream ends with the token', async () => {
     const exp = Date.now() / 1000 + 1;
     const short = await issuer.token({ aud, iat: Math.floor(exp) - 10, exp });
     const { status, body } = await ask(port(), 'GET /events-of-time', [`Authorization: Bearer ${short}`]);
@@ -257,4 +264,107 @@ describe.each(RUNTIMES)('$name', ({ name, command, path }) => {
       );
     },
   );
+});
+
+describe('Workers (workerd)', () => {
+  const missing = reasonToSkip(workerd !== undefined, 'workerd', INSTALL);
+  if (missing !== undefined) {
+    it('is there', (context) => context.skip(missing));
+    return;
+  }
+  /** Where the edge of Cloudflare says what it knows of the connection; here the tests are the edge. */
+  const CF = 'X-Cf';
+  let port = 0;
+
+  /** A Worker for tokens of this issuer. */
+  async function startWorker(issuerUrl: string, name: string): Promise<number> {
+    const bundle = await rolldown({
+      input: join(here, 'worker.ts'),
+      platform: 'browser',
+      resolve: { conditionNames: ['workerd', 'worker', 'browser', 'import'] },
+      transform: { define: { ISSUER: JSON.stringify(issuerUrl) } },
+    });
+    await bundle.write({ file: join(temporary, `${name}.js`), format: 'esm', codeSplitting: false });
+    // No nodejs_compat: an import of a built-in would not load.
+    writeFileSync(
+      join(temporary, `${name}.capnp`),
+      `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "api", worker = .api), (name = "internet", network = (allow = ["private", "local"]))],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (cfBlobHeader = "${CF}"), service = "api")]
+);
+const api :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed "${name}.js")],
+  compatibilityDate = "2025-09-01"
+);
+`,
+    );
+    return start([workerd ?? '', 'serve', join(temporary, `${name}.capnp`), '--control-fd=1'], []);
+  }
+
+  beforeAll(async () => {
+    port = await startWorker(issuer.url, 'api');
+  });
+  contractOfRuntime(() => port);
+
+  it('the certificate is what request.cf says, and nothing else: not a field, and no near miss of it', async () => {
+    const bound = await issuer.token({ aud, cnf: { 'x5t#S256': owner.thumbprint } });
+    const thief = await pki.client('thief');
+    const hex = (thumbprint: string): string => Buffer.from(thumbprint, 'base64url').toString('hex');
+    const asked = (tlsClientAuth?: object, ...fields: string[]): Promise<string> =>
+      outcome(port, 'GET /r', [
+        `Authorization: Bearer ${bound}`,
+        ...(tlsClientAuth === undefined ? [] : [`${CF}: ${JSON.stringify({ tlsClientAuth })}`]),
+        ...fields,
+      ]);
+    const presented = { certPresented: '1', certVerified: 'FAILED:self signed certificate', certFingerprintSHA256: hex(owner.thumbprint) };
+    expect(await asked(presented)).toBe('200');
+    expect(await asked({ ...presented, certFingerprintSHA256: hex(thief.thumbprint) })).toBe('401 invalid_token certificate.mismatch');
+    const without = { certPresented: '0', certVerified: 'NONE', certFingerprintSHA256: '' };
+    expect(await asked(without)).toBe('401 invalid_token certificate.missing');
+    expect(await asked({ ...presented, certPresented: '0' })).toBe('401 invalid_token certificate.missing');
+    expect(await asked()).toBe('401 invalid_token certificate.missing');
+    // What a client can send is not looked at.
+    for (const field of ['Cf-Client-Cert-Sha256', 'X-Client-Cert-Sha256'])
+      expect(await asked(without, `${field}: ${hex(owner.thumbprint)}`)).toBe('401 invalid_token certificate.missing');
+    const near = [
+      owner.thumbprint,
+      hex(owner.thumbprint).slice(2),
+      `${hex(owner.thumbprint)}00`,
+      ` ${hex(owner.thumbprint)}`,
+      hex(owner.thumbprint).slice(0, 40),
+      // SHA-256 of nothing.
+      'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+      '',
+      1,
+      null,
+      [hex(owner.thumbprint)],
+    ];
+    for (const certFingerprintSHA256 of near) {
+      expect([certFingerprintSHA256, await asked({ ...presented, certFingerprintSHA256 })]).toEqual([
+        certFingerprintSHA256,
+        expect.stringMatching(/^401 invalid_token certificate\./),
+      ]);
+    }
+  });
+
+  it('a client that goes while the keys are fetched does not take them with it for everybody else', async () => {
+    const slow = await startIssuer();
+    const other = await startWorker(slow.url, 'slow');
+    const token = await slow.token({ aud });
+    const held: (() => void)[] = [];
+    slow.answer = (_request, response) => {
+      held.push(() => void response.destroy());
+      return true;
+    };
+    const asked = slow.nextRequest(/./);
+    const socket = connect(other, '127.0.0.1');
+    socket.write(`GET /r HTTP/1.1\r\nHost: rs.example.com\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+    await asked;
+    socket.destroy();
+    slow.answer = undefined;
+    await expect.poll(async () => (await ask(other, 'GET /r', [`Authorization: Bearer ${token}`])).status, { timeout: 20_000 }).toBe(200);
+    for (const end of held) end();
+    await slow.close();
+  });
 });

@@ -9,8 +9,6 @@ const handle = api(ISSUER, cloudflareWorker());
 
 export default {
   fetch(request: Request): Promise<Response> {
-    // There is no edge of Cloudflare before workerd: the tests say what cf would say.
-    const cf = 'cf' in request ? request.cf : undefined;
-    return handle(request, { platform: cf });
+    return handle(request, { platform: 'cf' in request ? request.cf : undefined });
   },
 };

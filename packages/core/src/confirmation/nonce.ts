@@ -11,17 +11,12 @@ export interface NonceSource {
 
 /** How nonces are made. */
 export interface NonceSettings {
-  /** Bytes, 32 at least. The first makes nonces, all are accepted: to rotate, put the new one first and keep the old a while. */
-  readonly secrets: readonly Uint8Array[];
+  /** Bytes, 32 at least. The first makes nonces, all are accepted: to rotate, put the new one first and keep the old a while. `random`: one for this process. */
+  readonly secrets: readonly Uint8Array[] | 'random';
   /** Seconds after which there is another nonce. One is accepted in its own window and the next: this long at least, twice at most. */
   readonly rotation: number;
   /** What the nonces are for: those of another resource are refused, even with the same secrets. */
   readonly resource: string;
-}
-
-/** A secret for one process. */
-export function nonceSecret(): Uint8Array {
-  return randomSecret(32);
 }
 
 /**
@@ -30,6 +25,8 @@ export function nonceSecret(): Uint8Array {
  */
 export function hmacNonces({ secrets, rotation, resource }: NonceSettings): NonceSource {
   let window = Number.NaN;
+  // Not before it is needed: a Worker may draw random numbers only while it handles a request.
+  let known = secrets === 'random' ? undefined : secrets;
   let current: readonly string[] = [];
   let former: readonly string[] = [];
   const nonceOf = (secret: Uint8Array, at: number): string =>
@@ -37,8 +34,9 @@ export function hmacNonces({ secrets, rotation, resource }: NonceSettings): Nonc
   const turnTo = (now: EpochSeconds): void => {
     const at = Math.floor(now / rotation);
     if (at === window) return;
-    former = secrets.map((secret) => nonceOf(secret, at - 1));
-    current = secrets.map((secret) => nonceOf(secret, at));
+    known ??= [randomSecret(32)];
+    former = known.map((secret) => nonceOf(secret, at - 1));
+    current = known.map((secret) => nonceOf(secret, at));
     window = at;
   };
   return {
