@@ -22,7 +22,7 @@ const ROOMS: Record<string, readonly string[]> = {
   discovery: [],
   events: ['rejection', 'request', 'runtime'],
   challenge: ['rejection'],
-  keys: ['crypto', 'discovery', 'rejection', 'request'],
+  keys: ['crypto', 'discovery', 'rejection', 'request', 'runtime'],
   replay: ['crypto', 'request'],
   certificate: ['check', 'crypto', 'rejection', 'request', 'runtime'],
   // The stages, each below the next.

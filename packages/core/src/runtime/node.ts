@@ -22,5 +22,8 @@ export function isOneOfSeveral(): boolean {
   return cluster.isWorker;
 }
 
+/** Whether what is under way goes on when the request that began it is answered. */
+export const outlivesRequests: boolean = true;
+
 /** Whether a signal that depends on another is kept for as long as it has listeners (DOM §3.1.2). Deno 2.9 lets it go. */
 export const keepsListenedSignals: boolean = !('Deno' in globalThis);

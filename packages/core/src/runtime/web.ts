@@ -9,4 +9,7 @@ export const warn: typeof node.warn = (message) => console.warn(`HoldfastWarning
 /** Not known: an isolate sees no other. */
 export const isOneOfSeveral: typeof node.isOneOfSeveral = () => false;
 
+/** Workers cancel it. */
+export const outlivesRequests: typeof node.outlivesRequests = false;
+
 export const keepsListenedSignals: typeof node.keepsListenedSignals = false;
