@@ -2,6 +2,7 @@
 import {
   accessOf,
   type CertificateSource,
+  type FetchedKeys,
   holdfast,
   maybeAccessOf,
   type ProtectedResourceOptions,
@@ -13,12 +14,17 @@ import {
 const AUDIENCE = 'https://rs.example.com';
 
 /** Serves the API of tokens by this issuer, whose keys it fetches. `GET /events` tells and forgets what was decided. */
-export function api(issuer: string, certificate: CertificateSource): (request: Request, surroundings?: Surroundings) => Promise<Response> {
+export function api(
+  issuer: string,
+  certificate: CertificateSource,
+  keys: FetchedKeys = {},
+): (request: Request, surroundings?: Surroundings) => Promise<Response> {
   const events: ResourceEvent[] = [];
   const options: ProtectedResourceOptions = {
     issuer,
     audience: AUDIENCE,
     certificate,
+    keys,
     unconstrained: 'accept',
     dpop: { algorithms: ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'EdDSA', 'Ed25519'] },
     onEvent: (event) => events.push(event),

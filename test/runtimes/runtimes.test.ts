@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { ResourceEvent } from '@holdfast/core';
+import type { FetchedKeys, ResourceEvent } from '@holdfast/core';
 import { parseChallenges } from '@holdfast/test-support/challenges';
 import { type DpopKey, generateDpopKey, makeProof, type ProofOptions } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -277,12 +277,12 @@ describe('Workers (workerd)', () => {
   let port = 0;
 
   /** A Worker for tokens of this issuer. */
-  async function startWorker(issuerUrl: string, name: string): Promise<number> {
+  async function startWorker(issuerUrl: string, name: string, keys: FetchedKeys = {}): Promise<number> {
     const bundle = await rolldown({
       input: join(here, 'worker.ts'),
       platform: 'browser',
       resolve: { conditionNames: ['workerd', 'worker', 'browser', 'import'] },
-      transform: { define: { ISSUER: JSON.stringify(issuerUrl) } },
+      transform: { define: { ISSUER: JSON.stringify(issuerUrl), KEYS: JSON.stringify(keys) } },
     });
     await bundle.write({ file: join(temporary, `${name}.js`), format: 'esm', codeSplitting: false });
     // No nodejs_compat: an import of a built-in would not load.
@@ -365,6 +365,27 @@ const api :Workerd.Worker = (
     slow.answer = undefined;
     await expect.poll(async () => (await ask(other, 'GET /r', [`Authorization: Bearer ${token}`])).status, { timeout: 20_000 }).toBe(200);
     for (const end of held) end();
+    await slow.close();
+  });
+
+  it('keys are fetched again by a request that waits for them, since what it leaves behind is cancelled', async () => {
+    const slow = await startIssuer();
+    slow.answer = (_request, response) => {
+      setTimeout(() => {
+        response.setHeader('Content-Type', 'application/json');
+        response.end(JSON.stringify({ keys: slow.keys.map(({ publicJwk }) => publicJwk) }));
+      }, 200);
+      return true;
+    };
+    const other = await startWorker(slow.url, 'refreshing', { uri: slow.jwksUri, freshFor: 1, staleFor: 2, cooldown: 1 });
+    const fields = [`Authorization: Bearer ${await slow.token({ aud })}`];
+    const statuses = new Set<number>();
+    const again = async (): Promise<number> => {
+      statuses.add((await ask(other, 'GET /r', fields)).status);
+      return slow.requests.length;
+    };
+    await expect.poll(again, { interval: 300, timeout: 20_000 }).toBeGreaterThan(4);
+    expect([...statuses]).toEqual([200]);
     await slow.close();
   });
 });

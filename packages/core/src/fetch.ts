@@ -43,6 +43,7 @@ export type { Certificate, CertificateSource } from './certificate/thumbprint.ts
 export { dangerouslyTrustEveryPeer, type EdgeTrust } from './certificate/trusted-peers.ts';
 export { EXPOSED_FIELDS, type Refusal } from './challenge/refusal.ts';
 export type { ResourceEvent } from './events.ts';
+export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export { type ProtectedResource, protectedResource } from './protected-resource.ts';
 export { memoryReplayStore } from './replay/memory.ts';
