@@ -1,0 +1,42 @@
+// npm run demo:browser: runs the page in Chromium and prints what it shows. --open leaves it to you, --screenshot makes the picture anew.
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { printAnswers, printVerdict, style } from '@holdfast/example-main-job/report';
+import { findChromium, INSTALL_CHROMIUM } from './browser.ts';
+
+const SCREENSHOT = fileURLToPath(new URL('../screenshot.png', import.meta.url));
+
+const { values } = parseArgs({
+  options: { open: { type: 'boolean' }, screenshot: { type: 'boolean' }, chromium: { type: 'string' } },
+});
+const chromium = values.chromium ?? findChromium();
+
+console.log(style('dim', 'Starting an authorization server (oidc-provider, which prints warnings of its own), an API, a page and a thief …'));
+if (values.open) {
+  const { open } = await import('./open.ts');
+  await open(chromium);
+} else if (chromium === undefined) {
+  console.error(`Chromium is in none of the usual places. Install it (${INSTALL_CHROMIUM}), or say where it is: --chromium=/path/to/chromium`);
+  process.exitCode = 1;
+} else {
+  await run(chromium);
+}
+
+async function run(executablePath: string): Promise<void> {
+  const { runBrowser } = await import('./browser.ts');
+  const steps = await runBrowser(executablePath, async (page) => {
+    if (values.screenshot) await page.screenshot({ path: SCREENSHOT, fullPage: true });
+  });
+  console.log(`\n ${style('bold', 'Holdfast: a DPoP-bound token of a page in a browser, and what a thief can do with it')}`);
+  const answers = steps.map(({ heading, title, expected, answer, challenges, reason, note }) => ({
+    heading,
+    step: '',
+    title,
+    expected,
+    answer,
+    challenges: challenges === '' ? [] : challenges.split(/, (?=(?:Bearer|DPoP) )/),
+    reason: reason ?? note,
+  }));
+  printAnswers(answers);
+  printVerdict(answers);
+}

@@ -1,0 +1,24 @@
+import { once } from 'node:events';
+import { startChromium, trustOnly } from './chromium.ts';
+import { startScene } from './scene.ts';
+
+/** Serves the page until Ctrl-C, in a window of its own where there is a Chromium and a screen. */
+export async function open(executablePath: string | undefined): Promise<void> {
+  const { url, spki, close } = await startScene();
+  const flags = trustOnly(spki).map((flag) => `'${flag}'`);
+  console.log(`
+ The page is at ${url} until you press Ctrl-C.
+ Its certificate, and those of the API, the authorization server and the thief, were made for this run. A browser with a
+ profile of its own that trusts these and no others:
+
+ ${executablePath ?? 'chromium'} --user-data-dir="$(mktemp -d)" ${flags.join(' ')} ${url}
+`);
+  const browser =
+    executablePath === undefined
+      ? undefined
+      : await startChromium(executablePath, spki, false).catch(() => void console.log(' No window could be opened here.'));
+  await browser?.context.pages()[0]?.goto(url);
+  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  await browser?.close();
+  await close();
+}
