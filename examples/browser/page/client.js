@@ -1,7 +1,7 @@
 // The client: a public OAuth client that is a web page. Authorization code with PKCE (RFC 7636), DPoP (RFC 9449).
 import * as oauth from 'oauth4webapi';
 
-/** @typedef {{ method: string, url: string, status: number, challenges: string, nonce: string | null }} Exchange */
+/** @typedef {{ url: string, response: Response }} Exchange */
 
 /** The key pair of this origin: made once, non-extractable, and kept in IndexedDB, so that a reload keeps it. */
 export async function keyPair() {
@@ -39,11 +39,7 @@ export async function createClient({ issuer, api, clientId }, watch) {
     /** @param {string} url @param {any} init */
     [oauth.customFetch]: async (url, init) => {
       const response = await fetch(url, init);
-      const field = /** @param {string} name */ (name) => response.headers.get(name);
-      const challenges = field('www-authenticate') ?? '';
-      if (new Headers(init.headers).has('dpop')) {
-        await watch({ method: init.method, url, status: response.status, challenges, nonce: field('dpop-nonce') });
-      }
+      if (new Headers(init.headers).has('dpop')) await watch({ url, response: response.clone() });
       return response;
     },
   };

@@ -13,7 +13,7 @@ let ahead = [];
 /** How many requests the API had when it was last asked. */
 let counted = 0;
 
-const client = await createClient(config, async ({ url, status, challenges, nonce }) => {
+const client = await createClient(config, async ({ url, response }) => {
   const step = ahead.shift();
   const exchanges = url.startsWith(config.api) ? await newExchanges() : [];
   if (step === undefined) return;
@@ -21,13 +21,20 @@ const client = await createClient(config, async ({ url, status, challenges, nonc
     const preflight = exchanges.find(({ method }) => method === 'OPTIONS');
     record('preflight', { answer: String(preflight?.status ?? 'none'), note: 'answered before Holdfast, by cors' });
   }
-  const note = nonce === null ? undefined : `DPoP-Nonce: ${short(nonce)}`;
-  record(step, { answer: String(status), challenges, note, reason: exchanges.at(-1)?.reason });
+  record(step, {
+    answer: String(response.status),
+    challenges: response.headers.get('www-authenticate') ?? '',
+    note: await noteOf(response),
+    reason: exchanges.at(-1)?.reason,
+  });
 });
 
 show(config, client.thumbprint, outcomes);
 await newExchanges();
-await arrive();
+await arrive().catch((error) => {
+  offer('Start again', error.message, startAgain);
+  throw error;
+});
 
 /** Goes on after the page was loaded: for the first time, by the redirect of the authorization server, or again. */
 async function arrive() {
@@ -38,7 +45,9 @@ async function arrive() {
     await getAccess(code);
     offer('Reload the page', 'The key stays where it is.', async () => location.reload());
   } else if (token === null) {
-    offer('Sign in', 'Any name and password will do.', signIn);
+    record('key', { answer: 'made', note: `jkt ${short(client.thumbprint)}` });
+    record('export', { answer: await errorOfExport(), note: 'crypto.subtle.exportKey' });
+    offer('Sign in', 'Any name and password will do.', client.signIn);
   } else {
     // The nonce is gone with the page: the API is asked for it once more.
     ahead = [undefined, 'reload'];
@@ -48,15 +57,13 @@ async function arrive() {
   }
 }
 
-async function signIn() {
-  record('key', { answer: 'made', note: `jkt ${short(client.thumbprint)}` });
+/** @returns {Promise<string>} */
+async function errorOfExport() {
   const { privateKey } = await keyPair();
-  const error = await crypto.subtle.exportKey('jwk', privateKey).then(
+  return crypto.subtle.exportKey('jwk', privateKey).then(
     () => 'exported',
     ({ name }) => name,
   );
-  record('export', { answer: error, note: 'crypto.subtle.exportKey' });
-  await client.signIn();
 }
 
 /** @param {{ verifier: string, parameters: URLSearchParams }} code */
@@ -66,7 +73,7 @@ async function getAccess(code) {
   const { token, type } = await client.redeem(code);
   const [, payload = ''] = token.split('.');
   const { cnf } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')));
-  record('token', { answer: outcomes['token']?.answer ?? '', note: `token_type ${type}, cnf jkt ${short(cnf.jkt)}` });
+  record('token', { answer: outcomes['token']?.answer ?? '', note: `token_type ${type === 'dpop' ? 'DPoP' : type}, cnf jkt ${short(cnf.jkt)}` });
   sessionStorage.setItem('token', token);
   ahead = ['challenged', 'granted'];
   await client.call(token);
@@ -98,6 +105,14 @@ function record(step, outcome) {
   outcomes[step] = outcome;
   sessionStorage.setItem('outcomes', JSON.stringify(outcomes));
   show(config, client.thumbprint, outcomes);
+}
+
+/** The nonce that came with the answer, or what the route saw of the client. @param {Response} response */
+async function noteOf(response) {
+  const nonce = response.headers.get('dpop-nonce');
+  if (nonce !== null) return `DPoP-Nonce: ${short(nonce)}`;
+  const { scheme, owner, confirmations } = await response.json();
+  return confirmations && `${scheme}, sub ${owner}, ${confirmations[0].member} ${short(confirmations[0].thumbprint)}`;
 }
 
 /** What the API has had since. @returns {Promise<{ method: string, status: number, reason?: string }[]>} */

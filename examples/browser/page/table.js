@@ -36,10 +36,11 @@ export function show(config, thumbprint, outcomes) {
   const done = steps.filter(({ id }) => outcomes[id] !== undefined);
   const wrong = done.filter(({ id, expected }) => outcomes[id]?.answer !== expected).length;
   const verdict = byId('verdict');
-  verdict.className = wrong > 0 ? 'wrong' : '';
+  const finished = done.length === steps.length;
   if (wrong > 0) verdict.textContent = `${wrong} of ${done.length} answers are wrong.`;
-  else if (done.length < steps.length) verdict.textContent = `${done.length} of ${steps.length} steps done`;
-  else verdict.textContent = `All ${steps.length} answers are as they should be.`;
+  else verdict.textContent = finished ? `All ${steps.length} answers are as they should be.` : `${done.length} of ${steps.length} steps done`;
+  if (wrong > 0) verdict.className = 'wrong';
+  else verdict.className = finished ? 'right' : '';
 }
 
 /**
@@ -55,7 +56,10 @@ export function offer(label, hint, act) {
   button.disabled = false;
   button.onclick = () => {
     button.disabled = true;
-    void act();
+    act().catch((error) => {
+      byId('hint').textContent = error.message;
+      throw error;
+    });
   };
 }
 
@@ -69,7 +73,7 @@ function row({ title, expected, limit }, side, outcome) {
   // Fetch joins the lines of a field: a challenge begins with its scheme.
   const lines = challenges.split(/, (?=(?:Bearer|DPoP) )/).filter(Boolean);
   const parts = [
-    element('span', { className: right ? 'mark' : 'mark wrong' }, right ? '✓' : '✗'),
+    element('span', { className: right ? `mark ${limit ? 'limit' : ''}` : 'mark wrong' }, right ? (limit ? '!' : '✓') : '✗'),
     element(
       'div',
       {},

@@ -47,7 +47,8 @@ export async function serveApi(server: Server, { issuer, audience, page, fetch }
     next();
   });
   // Before Holdfast, so that scripts can read a 401 too: without the challenge and the nonce they cannot follow it.
-  app.use(cors({ origin: page, allowedHeaders: ['Authorization', 'DPoP'], exposedHeaders: [...EXPOSED_FIELDS], maxAge: 600 }));
+  // maxAge: 0 has the browser ask before every request, so that it is seen each time the page starts again; hours are usual.
+  app.use(cors({ origin: page, allowedHeaders: ['Authorization', 'DPoP'], exposedHeaders: [...EXPOSED_FIELDS], maxAge: 0 }));
   app.use(protect);
   app.get('/accounts', requires({ scope: 'accounts:read' }), (request, response) => {
     const { claims, confirmations, scheme } = accessOf(request);

@@ -1,9 +1,9 @@
 import type { Page } from 'playwright-core';
-import { GROUPS } from '../page/steps.js';
 import { startChromium } from './chromium.ts';
 import { startScene } from './scene.ts';
 
 export { findChromium, INSTALL_CHROMIUM } from './chromium.ts';
+export { openBrowser } from './open-browser.ts';
 
 /** One step of the page, what it should lead to, and what came of it. */
 export interface Step {
@@ -61,9 +61,17 @@ async function play(page: Page, url: string): Promise<void> {
   await button('Start again').waitFor();
 }
 
+/** What the page knows: its steps, and what came of each. */
+interface Known {
+  readonly groups: readonly { readonly heading: string; readonly steps: readonly Pick<Step, 'id' | 'title' | 'expected'>[] }[];
+  readonly outcomes: Readonly<Record<string, Partial<Step>>>;
+}
+
+const KNOWN = "import('/steps.js').then(({ GROUPS }) => ({ groups: GROUPS, outcomes: JSON.parse(sessionStorage.getItem('outcomes')) }))";
+
 async function stepsOf(page: Page): Promise<Step[]> {
-  const outcomes: Record<string, Partial<Step>> = JSON.parse(await page.evaluate("sessionStorage.getItem('outcomes')"));
-  return GROUPS.flatMap(({ heading, steps }) =>
+  const { groups, outcomes } = await page.evaluate<Known>(KNOWN);
+  return groups.flatMap(({ heading, steps }) =>
     steps.map(({ id, title, expected }) => {
       const { answer = 'nothing', challenges = '', reason, note } = outcomes[id] ?? {};
       return { id, heading, title, expected, answer, challenges, reason, note };

@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BrowserContext, chromium } from 'playwright-core';
@@ -43,12 +42,20 @@ export function trustOnly(spki: string): string[] {
 
 /** Starts the Chromium at `executablePath`, without a window unless asked. Works as root, where its sandbox does not. */
 export async function startChromium(executablePath: string, spki: string, headless = true): Promise<Browser> {
-  const profile = await mkdtemp(join(tmpdir(), 'holdfast-chromium-'));
-  const remove = (): Promise<void> => rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  const profile = mkdtempSync(join(tmpdir(), 'holdfast-chromium-'));
+  const remove = (): void => rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  // Also where the process ends before the browser is closed.
+  process.once('exit', remove);
+  const forget = (): void => {
+    process.off('exit', remove);
+    remove();
+  };
   try {
     const context = await chromium.launchPersistentContext(profile, {
       executablePath,
       headless,
+      handleSIGINT: headless,
+      handleSIGTERM: headless,
       chromiumSandbox: process.getuid?.() !== 0,
       viewport: headless ? { width: 1280, height: 800 } : null,
       args: [
@@ -65,11 +72,11 @@ export async function startChromium(executablePath: string, spki: string, headle
       context,
       async close() {
         await context.close();
-        await remove();
+        forget();
       },
     };
   } catch (error) {
-    await remove();
+    forget();
     throw error;
   }
 }

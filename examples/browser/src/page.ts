@@ -26,6 +26,7 @@ export function servePage(server: Server, config: PageConfig, exchanges: () => r
     "default-src 'none'",
     `script-src 'self' 'sha256-${createHash('sha256').update(importMap).digest('base64')}'`,
     "style-src 'self'",
+    "img-src 'self'",
     // A page in earnest would not list the thief here. That makes it harder to get a token out, and is no reason to rely on it.
     `connect-src 'self' ${config.issuer} ${config.api} ${config.thief}`,
     "base-uri 'none'",

@@ -45,9 +45,9 @@ export function wrap(text: string, indent: string): string {
 export function printAnswers(answers: readonly ReportedAnswer[]): void {
   const challenges = [...new Set(answers.map((answer) => answer.challenges.join('\n')))].filter((lines) => lines !== '');
   const letter = (lines: string): string => (lines === '' ? '' : `[${String.fromCharCode(97 + challenges.indexOf(lines))}]`);
-  const answerOf = (row: ReportedAnswer): string => `${row.answer} ${letter(row.challenges.join('\n'))}`;
-  const answerWidth = Math.max(8, ...answers.map((row) => answerOf(row).trimEnd().length));
-  const titleWidth = width - 34 - answerWidth;
+  const answerOf = (row: ReportedAnswer): string => `${row.answer} ${letter(row.challenges.join('\n'))}`.trimEnd();
+  const answerWidth = Math.max(8, ...answers.map((row) => answerOf(row).length));
+  const titleWidth = Math.max(width - 34 - answerWidth, ...answers.map(({ title }) => title.length));
 
   let heading = '';
   for (const row of answers) {

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { startChromium, trustOnly } from './chromium.ts';
 import { startScene } from './scene.ts';
 
-/** Serves the page until Ctrl-C, in a window of its own where there is a Chromium and a screen. */
-export async function open(executablePath: string | undefined): Promise<void> {
+/** Serves the page until it is to end, in a window of its own where there is a Chromium and a screen. */
+export async function openBrowser(executablePath: string | undefined, end: Promise<unknown>): Promise<void> {
   const { url, spki, close } = await startScene();
   const flags = trustOnly(spki).map((flag) => `'${flag}'`);
   console.log(`
@@ -18,7 +17,7 @@ export async function open(executablePath: string | undefined): Promise<void> {
       ? undefined
       : await startChromium(executablePath, spki, false).catch(() => void console.log(' No window could be opened here.'));
   await browser?.context.pages()[0]?.goto(url);
-  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  await end;
   await browser?.close();
   await close();
 }
