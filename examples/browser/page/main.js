@@ -89,7 +89,8 @@ async function steal(token) {
   const attempts = await sendOut(config, token, recorded());
   const exchanges = await newExchanges();
   for (const [index, { id, status, challenges }] of attempts.entries()) {
-    record(id, { answer: String(status), challenges, reason: exchanges[index]?.reason });
+    const note = status === 200 ? 'good for this one request' : undefined;
+    record(id, { answer: String(status), challenges, note, reason: exchanges[index]?.reason });
   }
   offer('Start again', 'With another key.', startAgain);
 }
