@@ -113,6 +113,6 @@ async function followingNonce(request) {
 function promise(request) {
   return new Promise((resolve, reject) => {
     request.addEventListener('success', () => resolve(request.result));
-    request.addEventListener('error', () => reject(request.error));
+    request.addEventListener('error', () => reject(request.error ?? new Error('IndexedDB failed.')));
   });
 }

@@ -6,22 +6,26 @@ const DAY = 24 * 60 * 60 * 1000;
 
 /** Tries to take the private key. @returns {Promise<string[]>} the error of each way there is */
 export async function takeKey() {
+  const { subtle } = crypto;
   const { privateKey } = await keyPair();
-  const nameOfError = /** @param {string} format */ (format) =>
-    crypto.subtle.exportKey(/** @type {'pkcs8' | 'jwk'} */ (format), privateKey).then(
-      () => 'exported',
-      ({ name }) => name,
-    );
-  return Promise.all(['pkcs8', 'jwk'].map(nameOfError));
+  const aes = { name: 'AES-GCM', length: 256, iv: new Uint8Array(12) };
+  const wrapping = await subtle.generateKey(aes, true, ['wrapKey']);
+  const ways = [
+    subtle.exportKey('pkcs8', privateKey),
+    subtle.exportKey('jwk', privateKey),
+    subtle.wrapKey('jwk', privateKey, wrapping, aes),
+  ];
+  const results = await Promise.allSettled(ways);
+  return results.map((result) => (result.status === 'rejected' ? result.reason.name : 'exported'));
 }
 
 /** Puts itself in front of fetch. @returns {() => string} the last proof that it has overheard */
 export function listenIn() {
-  const { fetch } = window;
+  const original = window.fetch.bind(window);
   let proof = '';
   window.fetch = (input, init) => {
     proof = new Headers(init?.headers).get('dpop') ?? proof;
-    return fetch(input, init);
+    return original(input, init);
   };
   return () => proof;
 }

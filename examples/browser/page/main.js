@@ -31,10 +31,12 @@ const client = await createClient(config, async ({ url, response }) => {
 
 show(config, client.thumbprint, outcomes);
 await newExchanges();
-await arrive().catch((error) => {
-  offer('Start again', error.message, startAgain);
+try {
+  await arrive();
+} catch (error) {
+  offer('Start again', String(error), startAgain);
   throw error;
-});
+}
 
 /** Goes on after the page was loaded: for the first time, by the redirect of the authorization server, or again. */
 async function arrive() {
@@ -46,8 +48,8 @@ async function arrive() {
     offer('Reload the page', 'The key stays where it is.', async () => location.reload());
   } else if (token === null) {
     record('key', { answer: 'made', note: `jkt ${short(client.thumbprint)}` });
-    record('export', { answer: await errorOfExport(), note: 'crypto.subtle.exportKey' });
-    offer('Sign in', 'Any name and password will do.', client.signIn);
+    await exportKey();
+    offer('Sign in', 'Any name and password will do.', () => client.signIn());
   } else {
     // The nonce is gone with the page: the API is asked for it once more.
     ahead = [undefined, 'reload'];
@@ -57,13 +59,10 @@ async function arrive() {
   }
 }
 
-/** @returns {Promise<string>} */
-async function errorOfExport() {
+async function exportKey() {
   const { privateKey } = await keyPair();
-  return crypto.subtle.exportKey('jwk', privateKey).then(
-    () => 'exported',
-    ({ name }) => name,
-  );
+  const [result] = await Promise.allSettled([crypto.subtle.exportKey('jwk', privateKey)]);
+  record('export', { answer: result.status === 'rejected' ? result.reason.name : 'exported', note: 'crypto.subtle.exportKey' });
 }
 
 /** @param {{ verifier: string, parameters: URLSearchParams }} code */
@@ -73,7 +72,10 @@ async function getAccess(code) {
   const { token, type } = await client.redeem(code);
   const [, payload = ''] = token.split('.');
   const { cnf } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')));
-  record('token', { answer: outcomes['token']?.answer ?? '', note: `token_type ${type === 'dpop' ? 'DPoP' : type}, cnf jkt ${short(cnf.jkt)}` });
+  record('token', {
+    answer: outcomes['token']?.answer ?? '',
+    note: `token_type ${type === 'dpop' ? 'DPoP' : type}, cnf jkt ${short(cnf.jkt)}`,
+  });
   sessionStorage.setItem('token', token);
   ahead = ['challenged', 'granted'];
   await client.call(token);
@@ -83,7 +85,7 @@ async function getAccess(code) {
 
 /** @param {string} token */
 async function steal(token) {
-  record('take-key', { answer: [...new Set(await takeKey())].join(', '), note: 'crypto.subtle.exportKey' });
+  record('take-key', { answer: [...new Set(await takeKey())].join(', '), note: 'crypto.subtle: exportKey pkcs8, jwk; wrapKey' });
   const recorded = listenIn();
   await client.call(token);
   const attempts = await sendOut(config, token, recorded());

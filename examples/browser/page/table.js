@@ -38,7 +38,8 @@ export function show(config, thumbprint, outcomes) {
   const verdict = byId('verdict');
   const finished = done.length === steps.length;
   if (wrong > 0) verdict.textContent = `${wrong} of ${done.length} answers are wrong.`;
-  else verdict.textContent = finished ? `All ${steps.length} answers are as they should be.` : `${done.length} of ${steps.length} steps done`;
+  else
+    verdict.textContent = finished ? `All ${steps.length} answers are as they should be.` : `${done.length} of ${steps.length} steps done`;
   if (wrong > 0) verdict.className = 'wrong';
   else verdict.className = finished ? 'right' : '';
 }
@@ -54,19 +55,26 @@ export function offer(label, hint, act) {
   button.textContent = label;
   byId('hint').textContent = hint;
   button.disabled = false;
-  button.onclick = () => {
+  const press = () => {
     button.disabled = true;
-    act().catch((error) => {
-      byId('hint').textContent = error.message;
+    act().catch((/** @type {unknown} */ error) => {
+      byId('hint').textContent = String(error);
       throw error;
     });
   };
+  button.addEventListener('click', press, { once: true });
 }
 
 /** @param {import('./steps.js').Step} step @param {'owner' | 'thief'} side @param {Outcome} [outcome] */
 function row({ title, expected, limit }, side, outcome) {
   if (outcome === undefined) {
-    return element('div', { className: 'row pending' }, element('span', {}), element('div', {}, title), element('span', { className: 'answer' }, '·'));
+    return element(
+      'div',
+      { className: 'row pending' },
+      element('span', {}),
+      element('div', {}, title),
+      element('span', { className: 'answer' }, '·'),
+    );
   }
   const { answer, challenges = '', note = '', reason = '' } = outcome;
   const right = answer === expected;
@@ -89,7 +97,12 @@ function row({ title, expected, limit }, side, outcome) {
   ];
   if (lines.length === 0) return element('div', { className: 'row' }, ...parts);
   const inFull = lines.map((line) => `WWW-Authenticate: ${line}`).join('\n');
-  return element('details', {}, element('summary', { className: 'row' }, ...parts), element('pre', {}, note === '' ? inFull : `${inFull}\n${note}`));
+  return element(
+    'details',
+    {},
+    element('summary', { className: 'row' }, ...parts),
+    element('pre', {}, note === '' ? inFull : `${inFull}\n${note}`),
+  );
 }
 
 /** The challenge that has an error, without what is the same in all. @param {string[]} lines */

@@ -18,7 +18,7 @@ export interface Exchange {
   readonly method: string;
   readonly status: number;
   /** Why Holdfast refused, from its event. */
-  readonly reason?: string;
+  readonly reason: string | undefined;
 }
 
 /** The API, and what it has answered. */
@@ -58,7 +58,7 @@ export async function serveApi(server: Server, { issuer, audience, page, fetch }
   await protect.ready();
   server.on('request', app);
   return {
-    exchanges: () => seen.map(({ method, response, reason }) => ({ method, status: response.statusCode, ...(reason && { reason }) })),
+    exchanges: () => seen.map(({ method, response, reason }) => ({ method, status: response.statusCode, reason })),
     close: () => protect.close(),
   };
 }

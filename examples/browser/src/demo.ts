@@ -14,11 +14,15 @@ const { values } = parseArgs({
 });
 const chromium = values.chromium ?? findChromium();
 
-console.log(style('dim', 'Starting an authorization server (oidc-provider, which prints warnings of its own), an API, a page and a thief …'));
+console.log(
+  style('dim', 'Starting an authorization server (oidc-provider, which prints warnings of its own), an API, a page and a thief …'),
+);
 if (values.open) {
   await openBrowser(chromium, Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]));
 } else if (chromium === undefined) {
-  console.error(`Chromium is in none of the usual places. Install it (${INSTALL_CHROMIUM}), or say where it is: --chromium=/path/to/chromium`);
+  console.error(
+    `Chromium is in none of the usual places. Install it (${INSTALL_CHROMIUM}), or say where it is: --chromium=/path/to/chromium`,
+  );
   process.exitCode = 1;
 } else {
   await run(chromium);

@@ -1,9 +1,10 @@
-import { startChromium, trustOnly } from './chromium.ts';
+import { type Browser, startChromium, trustOnly } from './chromium.ts';
 import { startScene } from './scene.ts';
 
 /** Serves the page until it is to end, in a window of its own where there is a Chromium and a screen. */
 export async function openBrowser(executablePath: string | undefined, end: Promise<unknown>): Promise<void> {
-  const { url, spki, close } = await startScene();
+  const scene = await startScene();
+  const { url, spki } = scene;
   const flags = trustOnly(spki).map((flag) => `'${flag}'`);
   console.log(`
  The page is at ${url} until you press Ctrl-C.
@@ -12,12 +13,18 @@ export async function openBrowser(executablePath: string | undefined, end: Promi
 
  ${executablePath ?? 'chromium'} --user-data-dir="$(mktemp -d)" ${flags.join(' ')} ${url}
 `);
-  const browser =
-    executablePath === undefined
-      ? undefined
-      : await startChromium(executablePath, spki, false).catch(() => void console.log(' No window could be opened here.'));
+  const browser = executablePath === undefined ? undefined : await openWindow(executablePath, spki);
   await browser?.context.pages()[0]?.goto(url);
   await end;
   await browser?.close();
-  await close();
+  await scene.close();
+}
+
+async function openWindow(executablePath: string, spki: string): Promise<Browser | undefined> {
+  try {
+    return await startChromium(executablePath, spki, false);
+  } catch {
+    console.log(' No window could be opened here.\n');
+    return undefined;
+  }
 }

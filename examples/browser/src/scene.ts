@@ -29,8 +29,8 @@ export async function startScene(): Promise<Scene> {
   const clients = { browser: { redirectUris: [`${page}/`] } };
   const as = await startAuthorizationServer({ pki, audience: api, clients, dpopNonce: true });
   const fetch = fetchWith({ ca: pki.ca });
-  const { exchanges, close } = await serveApi(apiServer, { issuer: as.issuer, audience: api, page, fetch });
-  servePage(pageServer, { issuer: as.issuer, api, thief, clientId: 'browser' }, exchanges);
+  const protectedApi = await serveApi(apiServer, { issuer: as.issuer, audience: api, page, fetch });
+  servePage(pageServer, { issuer: as.issuer, api, thief, clientId: 'browser' }, protectedApi.exchanges);
   serveThief(thiefServer, `${api}/accounts`, page, fetch);
 
   const spki = new X509Certificate(pki.server.cert).publicKey.export({ type: 'spki', format: 'der' });
@@ -38,7 +38,7 @@ export async function startScene(): Promise<Scene> {
     url: `${page}/`,
     spki: createHash('sha256').update(spki).digest('base64'),
     async close() {
-      await Promise.all([stop(pageServer), stop(apiServer), stop(thiefServer), close(), as.close(), fetch.close()]);
+      await Promise.all([stop(pageServer), stop(apiServer), stop(thiefServer), protectedApi.close(), as.close(), fetch.close()]);
     },
   };
 }

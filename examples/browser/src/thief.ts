@@ -35,8 +35,8 @@ interface Attempt {
 export function serveThief(server: Server, target: string, page: string, fetch: ClientFetch): void {
   const app = express();
   app.use(cors({ origin: page }), express.json());
-  app.post('/loot', async (request, response) => {
-    response.json(await useLoot(request.body as Loot, target, fetch));
+  app.post('/loot', (request, response, next) => {
+    useLoot(request.body as Loot, target, fetch).then((attempts) => response.json(attempts), next);
   });
   server.on('request', app);
 }
