@@ -33,10 +33,14 @@ const SHOWN = `import('/client.js').then(async ({ keyPair }) => {
 describe('a page in Chromium with a DPoP-bound token, and its thief', () => {
   let steps: readonly Step[];
   let shown: Shown;
+  const requested: string[] = [];
   beforeAll(async () => {
     if (chromium === undefined) return;
-    steps = await runBrowser(chromium, async (page) => {
-      shown = await page.evaluate<Shown>(SHOWN);
+    steps = await runBrowser(chromium, {
+      before: (page) => page.on('request', (request) => requested.push(request.url())),
+      after: async (page) => {
+        shown = await page.evaluate<Shown>(SHOWN);
+      },
     });
   });
   beforeEach(({ skip }) => {
@@ -71,6 +75,25 @@ describe('a page in Chromium with a DPoP-bound token, and its thief', () => {
       ['token-nonce', '400', [], undefined],
       ['token', '200', [], undefined],
     ]);
+    const authorization = requested.map((url) => new URL(url)).filter(({ searchParams }) => searchParams.has('response_type'));
+    expect(authorization.map(({ searchParams }) => Object.fromEntries(searchParams))).toEqual([
+      {
+        response_type: 'code',
+        client_id: 'browser',
+        redirect_uri: expect.stringMatching(/^https:/),
+        scope: 'accounts:read',
+        resource: expect.stringMatching(/^https:/),
+        state: expect.any(String),
+        code_challenge: expect.stringMatching(/^[\w-]{43}$/),
+        code_challenge_method: 'S256',
+        dpop_jkt: expect.stringMatching(/^[\w-]{43}$/),
+      },
+    ]);
+    const [request] = authorization;
+    expect(`jkt ${request?.searchParams.get('dpop_jkt')?.slice(0, 12)}`).toBe(jktIn('key'));
+    expect(
+      new Set(requested.map((url) => new URL(url)).flatMap(({ hostname, origin }) => (hostname === 'localhost' ? origin : []))).size,
+    ).toBe(4);
     expect(step('token').note).toMatch(/^token_type DPoP, cnf jkt /);
     expect(jktIn('token')).toBe(jktIn('key'));
     expect(jktIn('key')).toBeDefined();

@@ -20,24 +20,30 @@ export interface Step {
   readonly note: string | undefined;
 }
 
-/** What may be done with the finished page before the browser ends. */
-export type Look = (page: Page) => Promise<void>;
+/** What may be done with the page besides. */
+export interface Looks {
+  /** Before it is opened. */
+  readonly before?: (page: Page) => void;
+  /** When it has finished, before the browser ends. */
+  readonly after?: (page: Page) => Promise<void>;
+}
 
 /**
  * Runs the page in a headless Chromium from sign-in to theft, as a person would: it presses the buttons of the page and fills
  * in the forms of the authorization server. Rejects with the page's own error where there is one.
  */
-export async function runBrowser(executablePath: string, look?: Look): Promise<readonly Step[]> {
+export async function runBrowser(executablePath: string, { before, after }: Looks = {}): Promise<readonly Step[]> {
   const scene = await startScene();
   try {
     const browser = await startChromium(executablePath, scene.spki);
     try {
       const page = await browser.context.newPage();
+      before?.(page);
       const failure = new Promise<never>((_resolve, reject) => {
         page.once('pageerror', reject);
       });
       await Promise.race([play(page, scene.url), failure]);
-      await look?.(page);
+      await after?.(page);
       return await stepsOf(page);
     } finally {
       await browser.close();

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { printAnswers, printVerdict, style } from '@holdfast/example-main-job/report';
+import type { Page } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { findChromium, INSTALL_CHROMIUM, openBrowser, runBrowser } from './browser.ts';
 
@@ -34,9 +35,8 @@ function compact(png: Buffer): Buffer {
 }
 
 async function run(executablePath: string): Promise<void> {
-  const steps = await runBrowser(executablePath, async (page) => {
-    if (values.screenshot) writeFileSync(SCREENSHOT, compact(await page.screenshot({ fullPage: true })));
-  });
+  const takePicture = async (page: Page): Promise<void> => writeFileSync(SCREENSHOT, compact(await page.screenshot({ fullPage: true })));
+  const steps = await runBrowser(executablePath, values.screenshot ? { after: takePicture } : {});
   console.log(`\n ${style('bold', 'Holdfast: a DPoP-bound token of a page in a browser, and what a thief can do with it')}`);
   const answers = steps.map(({ heading, title, expected, answer, challenges, reason, note }) => ({
     heading,
