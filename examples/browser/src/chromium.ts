@@ -33,10 +33,10 @@ export interface Browser {
 }
 
 /**
- * What a Chromium needs to be told to trust these servers and no others: the public key, not every certificate. Nothing but
- * the loopback interface is reachable, so that no name is ever looked up.
+ * What a Chromium is told so that it accepts the certificate of these servers, by its public key, and of no others that it would
+ * not accept anyway. No name but `localhost` is ever looked up.
  */
-export function trustOnly(spki: string): string[] {
+export function trusting(spki: string): string[] {
   return [`--ignore-certificate-errors-spki-list=${spki}`, '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost'];
 }
 
@@ -59,7 +59,7 @@ export async function startChromium(executablePath: string, spki: string, headle
       chromiumSandbox: process.getuid?.() !== 0,
       viewport: headless ? { width: 1280, height: 800 } : null,
       args: [
-        ...trustOnly(spki),
+        ...trusting(spki),
         '--disable-gpu',
         '--disable-quic',
         '--no-first-run',
