@@ -40,8 +40,9 @@ try {
 
 /** Goes on after the page was loaded: for the first time, by the redirect of the authorization server, or again. */
 async function arrive() {
-  const code = client.codeIn(new URL(location.href));
+  const url = new URL(location.href);
   history.replaceState(null, '', '/');
+  const code = client.codeIn(url);
   const token = sessionStorage.getItem('token');
   if (code !== undefined) {
     await getAccess(code);
