@@ -38,3 +38,13 @@ export function percentDecoded(value: string): string | undefined {
     return undefined;
   }
 }
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+/** The certificates of a file: other text may stand around them (RFC 7468 §2), but no other block. `undefined` where there is none. */
+export function certificatesInBundle(text: string): readonly Uint8Array[] | undefined {
+  const blocks = text.match(BLOCK) ?? [];
+  const ders = blocks.flatMap((block) => certificatesInPem(block, 1) ?? []);
+  const isWhole = ders.length > 0 && ders.length === (text.match(/-----BEGIN /g)?.length ?? 0);
+  return isWhole ? ders : undefined;
+}
