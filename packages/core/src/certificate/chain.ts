@@ -32,7 +32,6 @@ export interface JudgeChain {
 
 interface Verdict {
   readonly objection: Rejection | undefined;
-  readonly from: EpochSeconds;
   readonly until: EpochSeconds;
 }
 
@@ -86,7 +85,7 @@ export function trustedChain(policy: ChainPolicy): JudgeChain {
   };
   const judge = (certificate: Certificate, now: EpochSeconds): Awaitable<Rejection | undefined> => {
     const known = verdicts.get(keyOf(certificate));
-    return known !== undefined && now >= known.from && now <= known.until ? known.objection : judgeOnce(certificate, now);
+    return known !== undefined && now <= known.until ? known.objection : judgeOnce(certificate, now);
   };
   const ready = async (): Promise<void> => {
     const { anchors, intermediates } = await loaded();
@@ -117,14 +116,13 @@ async function judgeCertificate(
   now: EpochSeconds,
 ): Promise<Verdict> {
   const path = await findPath(certificate, authorities, now);
-  if (isRejection(path)) return { objection: path, from: now, until: now + REFUSED_FOR };
-  const from = Math.max(...path.map(({ notBefore }) => notBefore));
+  if (isRejection(path)) return { objection: path, until: now + REFUSED_FOR };
   const until = Math.min(...path.map(({ notAfter }) => notAfter));
-  if (policy.isRevoked === undefined) return { objection: undefined, from, until };
+  if (policy.isRevoked === undefined) return { objection: undefined, until };
   const objection = await findRevoked(path.slice(0, -1), policy.isRevoked);
   // That it cannot be known is not remembered.
   const remembered = objection?.rejected === 'unavailable.revocation' ? -1 : policy.revocationFor;
-  return { objection, from: now, until: Math.min(until, now + remembered) };
+  return { objection, until: Math.min(until, now + remembered) };
 }
 
 async function findRevoked(
