@@ -1,16 +1,5 @@
 // Each way a chain can be bad, with certificates that are signed as they should be in everything else.
-import {
-  CLIENT_AUTH,
-  cRLSign,
-  digitalSignature,
-  extension,
-  type Issued,
-  issue,
-  keyCertSign,
-  keyEncipherment,
-  type Saying,
-  SERVER_AUTH,
-} from '@holdfast/test-support/authority';
+import { CLIENT_AUTH, extension, type Issued, issue, type Saying, SERVER_AUTH } from '@holdfast/test-support/authority';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ChainCertificate, trustedChain } from '../../packages/core/src/certificate/chain.ts';
 import { type Certificate, certificateOf } from '../../packages/core/src/certificate/thumbprint.ts';
@@ -18,8 +7,8 @@ import { type Certificate, certificateOf } from '../../packages/core/src/certifi
 const NOW = 1_800_000_000;
 const DAY = 86_400;
 const VALID = { notBefore: NOW - DAY, notAfter: NOW + 30 * DAY };
-const AUTHORITY = { ...VALID, authority: true, usages: keyCertSign | cRLSign };
-const CLIENT = { ...VALID, authority: false, usages: digitalSignature, purposes: [CLIENT_AUTH] };
+const AUTHORITY = { ...VALID, authority: true, usages: 'certificatesAndLists' } as const;
+const CLIENT = { ...VALID, authority: false, usages: 'signatures', purposes: [CLIENT_AUTH] } as const;
 const NAME_CONSTRAINTS = '2.5.29.30';
 
 let root: Issued;
@@ -144,7 +133,7 @@ describe('A chain is refused', () => {
       'under an issuer without keyCertSign',
       /keyCertSign/,
       async () => {
-        const issuer = await authority('Issuer', root, { usages: cRLSign | digitalSignature });
+        const issuer = await authority('Issuer', root, { usages: 'listsAndSignatures' });
         return [await client({ by: issuer }), [issuer]];
       },
     ],
@@ -196,7 +185,7 @@ describe('A chain is refused', () => {
         return [await client({ by: issuer }), [issuer]];
       },
     ],
-    ['of a certificate that may not sign', /signatures/, async () => [await client({ usages: keyEncipherment }), [intermediate]]],
+    ['of a certificate that may not sign', /signatures/, async () => [await client({ usages: 'encipherment' }), [intermediate]]],
     [
       'of a certificate with a critical extension that nobody understands',
       /critical.*1\.2\.3\.4/,
@@ -375,7 +364,7 @@ describe('A verdict', () => {
   it('is made once for all who ask at the same time', async () => {
     let asked = 0;
     const policy = policyOf({ intermediates: [intermediate], isRevoked: () => (asked += 1) < 0 });
-    await Promise.all(Array.from({ length: 20 }, () => policy(presented(leaf), NOW)));
+    await Promise.all(Array.from({ length: 20 }, async () => policy(presented(leaf), NOW)));
     expect(asked).toBe(2);
   });
 });

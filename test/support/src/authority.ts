@@ -13,6 +13,17 @@ export interface Issued {
   readonly keys: webcrypto.CryptoKeyPair;
 }
 
+const { KeyUsageFlags, KeyUsagesExtension } = x509;
+
+type Usages = 'certificatesAndLists' | 'listsAndSignatures' | 'signatures' | 'encipherment';
+
+const USAGES: Readonly<Record<Usages, () => x509.Extension>> = {
+  certificatesAndLists: () => new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+  listsAndSignatures: () => new KeyUsagesExtension(KeyUsageFlags.cRLSign | KeyUsageFlags.digitalSignature, true),
+  signatures: () => new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+  encipherment: () => new KeyUsagesExtension(KeyUsageFlags.keyEncipherment, true),
+};
+
 /** What a certificate says; all of it can be wrong. Times in seconds. */
 export interface Saying {
   readonly subject: string;
@@ -22,7 +33,7 @@ export interface Saying {
   readonly authority?: boolean;
   readonly pathLength?: number;
   /** `undefined`: no key usage. */
-  readonly usages?: number;
+  readonly usages?: Usages;
   /** Extended key usage; `undefined`: none. */
   readonly purposes?: readonly string[];
   readonly notBefore: number;
@@ -35,7 +46,6 @@ export interface Saying {
   readonly extensions?: readonly x509.Extension[];
 }
 
-export const { keyCertSign, cRLSign, digitalSignature, keyEncipherment } = x509.KeyUsageFlags;
 export const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 export const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
@@ -71,7 +81,7 @@ export async function issue(saying: Saying): Promise<Issued> {
     signingAlgorithm: Object.assign({ ...signer.algorithm, hash }, { saltLength: 32 }),
     extensions: [
       ...(authority === undefined ? [] : [new x509.BasicConstraintsExtension(authority, pathLength, true)]),
-      ...(usages === undefined ? [] : [new x509.KeyUsagesExtension(usages, true)]),
+      ...(usages === undefined ? [] : [USAGES[usages]()]),
       ...(purposes === undefined ? [] : [new x509.ExtendedKeyUsageExtension([...purposes])]),
       ...(saying.extensions ?? []),
     ],
