@@ -4,7 +4,8 @@ const BEGIN = '-----BEGIN CERTIFICATE-----';
 const END = '-----END CERTIFICATE-----';
 const WHITE_SPACE = /[ \t\r\n]+/g;
 const SKIPPED = /[ \t\r\n]*/y;
-const PRINTABLE = /^[\x20-\x7e]*$/;
+/** What percent-encoding leaves, and more; no space. */
+const VISIBLE = /^[\x21-\x7e]*$/;
 
 /**
  * The certificates of PEM blocks (RFC 7468 §5.1), with white space between and inside them, and nothing else around: no other
@@ -29,9 +30,9 @@ function skip(text: string, from: number): number {
   return SKIPPED.lastIndex;
 }
 
-/** Percent-decoded once (RFC 3986 §2.1): `+` is itself. `undefined` where it is not printable ASCII, or decodes to no text. */
+/** Percent-decoded once (RFC 3986 §2.1): `+` is itself. `undefined` where it is not visible ASCII, or decodes to no text. */
 export function percentDecoded(value: string): string | undefined {
-  if (!PRINTABLE.test(value)) return undefined;
+  if (!VISIBLE.test(value)) return undefined;
   try {
     return decodeURIComponent(value);
   } catch {
