@@ -6,7 +6,7 @@ export { fromTls } from './certificate/tls-connection.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
-export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
+export { DECISION_CHANNEL, REDACTED_PATHS, type ResourceEvent } from './events.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';

@@ -24,8 +24,8 @@ export type {
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
 export { HoldfastError } from '@holdfast/core/node';
+export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource, REDACTED_PATHS } from '@holdfast/core';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };

@@ -28,7 +28,7 @@ export type {
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
+export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource, REDACTED_PATHS } from '@holdfast/core';
 export { HoldfastError } from '@holdfast/core/node';
 export type { RoutePolicy } from './route-policy.ts';
 
