@@ -58,7 +58,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'request',
     'slot',
   ],
-  node: ['certificate', 'challenge', 'request', 'slot'],
+  node: ['certificate', 'challenge', 'rejection', 'request', 'slot'],
   index: [
     'access-token',
     'authorization',
@@ -118,7 +118,14 @@ const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
-const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/core/node': 'static', 'node:http': 'type' };
+const ADAPTERS: Record<string, Kind> = {
+  '@holdfast/core': 'static',
+  '@holdfast/core/node': 'static',
+  'node:http': 'type',
+  'node:http2': 'type',
+  fastify: 'type',
+  'fastify-plugin': 'static',
+};
 
 /** Files of core that may know status numbers and OAuth error codes. */
 const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'fetch.ts'];

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { accessOf, holdfast, maybeAccessOf, type Protect, protectedResource, requires } from '@holdfast/core/fetch';
-import { nodeRequest } from '@holdfast/core/node';
+import { isOver, nodeRequest } from '@holdfast/core/node';
 import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server';
 import { Hono, type MiddlewareHandler } from 'hono';
 import { adapterContract, type ContractApp, grantedTo, serve } from './contract.ts';
@@ -9,8 +9,6 @@ interface Env {
   Bindings: HttpBindings | Http2Bindings;
 }
 
-const hasGone = ({ outgoing }: Env['Bindings']): boolean => ('stream' in outgoing ? outgoing.stream.destroyed : outgoing.destroyed);
-
 /** What an application with Hono on Node writes once. */
 const protectedBy =
   (protect: Protect): MiddlewareHandler<Env> =>
@@ -18,7 +16,7 @@ const protectedBy =
     const { refusal, apply } = await protect(c.req.raw, nodeRequest(c.env.incoming));
     if (refusal) return refusal;
     // Somebody has answered already, or the client has gone.
-    if (c.finalized || hasGone(c.env)) return c.res;
+    if (c.finalized || isOver(c.env.outgoing)) return c.res;
     await next();
     c.res = apply(c.res);
     return undefined;

@@ -96,17 +96,22 @@ export class HoldfastError extends Error {
   readonly status: number;
   /** Whether the message may be sent to the client. */
   readonly expose: boolean;
-  readonly refusal: Refusal;
+  // Loggers and error pages copy what they see of an error, and a field may hold a nonce.
+  readonly #refusal: Refusal;
 
   constructor(refusal: Refusal) {
     super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
     this.status = refusal.status;
     this.expose = !isUnavailable(refusal.rejection);
-    this.refusal = refusal;
+    this.#refusal = refusal;
+  }
+
+  get refusal(): Refusal {
+    return this.#refusal;
   }
 
   getResponse(): Response {
-    return responseOf(this.refusal);
+    return responseOf(this.#refusal);
   }
 }
 

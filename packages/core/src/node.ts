@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { tlsConnection } from './certificate/tls-connection.ts';
 import { EXPOSE, type Fields, namesIn, type Refusal } from './challenge/refusal.ts';
+import { isUnavailable, REASONS } from './rejection.ts';
 import type { Connection, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -62,8 +63,14 @@ class NodeRequest implements ProtectedResourceRequest {
   }
 }
 
+/** Where fields are set: the responses of `node:http` and `node:http2`, and what a framework puts in their place. */
+export interface FieldTarget {
+  getHeader(name: string): number | string | readonly string[] | undefined;
+  setHeader(name: string, lines: string | readonly string[]): unknown;
+}
+
 /** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
-export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
+export function setFields(response: FieldTarget, fields: Fields): void {
   if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
     if (name === EXPOSE) response.setHeader(name, namesIn([response.getHeader(name) ?? [], lines].flat()));
@@ -89,8 +96,55 @@ export function errorHeaders(fields: Fields): Record<string, string | string[]> 
   return Object.fromEntries(linesByName(fields.filter(([name]) => name !== EXPOSE)));
 }
 
-/** Answers a request with its refusal: status, fields, and the body as JSON where it has one. */
+/**
+ * A refusal as an error, for the error handlers of frameworks: Express and Fastify answer it by themselves with the right status
+ * and fields. A handler of your own finds `statusCode`, `code`, `headers`, and why in `refusal.rejection`.
+ */
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly status: number;
+  readonly statusCode: number;
+  /** `HOLDFAST_` and the OAuth error code in capitals; `HOLDFAST_REFUSED` where there is none. */
+  readonly code: string;
+  /** Whether the message may be sent to the client. */
+  readonly expose: boolean;
+  // Loggers and error pages copy what they see of an error, and a field may hold a nonce.
+  readonly #refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    const ours = isUnavailable(refusal.rejection);
+    // Frameworks send the message to the client, and what is broken here is none of its business.
+    super(refusal.body?.error_description ?? (ours ? 'Unavailable for the moment.' : REASONS[refusal.rejection.rejected].text));
+    this.status = refusal.status;
+    this.statusCode = refusal.status;
+    this.code = `HOLDFAST_${refusal.body?.error.toUpperCase() ?? 'REFUSED'}`;
+    this.expose = !ours;
+    this.#refusal = refusal;
+  }
+
+  get refusal(): Refusal {
+    return this.#refusal;
+  }
+
+  /** The fields of the refusal, as {@link errorHeaders} gives them. */
+  get headers(): Readonly<Record<string, string | string[]>> {
+    return errorHeaders(this.#refusal.fields);
+  }
+}
+
+/** Whether an error is a {@link HoldfastError}, whichever copy of this package made it. */
+export function isHoldfastError(error: unknown): error is HoldfastError {
+  return error instanceof Error && error.name === 'HoldfastError' && 'refusal' in error;
+}
+
+/** Whether nothing is left to answer: somebody has begun to, or the client has gone. */
+export function isOver(response: ServerResponse | Http2ServerResponse): boolean {
+  return response.headersSent || ('stream' in response ? response.stream.destroyed : response.destroyed);
+}
+
+/** Answers a request with its refusal: status, fields, and the body as JSON where it has one. Does nothing where that {@link isOver}. */
 export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Refusal): void {
+  if (isOver(response)) return;
   response.statusCode = refusal.status;
   setFields(response, refusal.fields);
   if (refusal.body === undefined) {
