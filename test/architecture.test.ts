@@ -128,14 +128,14 @@ const ADAPTERS: Record<string, Kind> = {
 };
 
 /** Files of core that may know status numbers and OAuth error codes. */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'fetch.ts'];
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
   authorization: ['access-token/extract.ts'],
-  'content-type': ['node.ts', 'fetch.ts', 'discovery/fetch-json.ts'],
+  'content-type': ['node.ts', 'challenge/response.ts', 'discovery/fetch-json.ts'],
   'retry-after': ['challenge/'],
   'www-authenticate': ['challenge/'],
 };

@@ -1,7 +1,8 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import type { Access } from './authorization/access.ts';
 import { prepareRequirements, type Requirements } from './authorization/requirements.ts';
-import { EXPOSE, type Fields, namesIn, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
+import { type Refusal, UNPROTECTED } from './challenge/refusal.ts';
+import { responseOf, withFields } from './challenge/response.ts';
 import type { ProtectedResourceOptions } from './options/options.ts';
 import { type ProtectedResource, protectedResource } from './protected-resource.ts';
 import { isUnavailable, REASONS } from './rejection.ts';
@@ -252,21 +253,4 @@ class FetchRequest implements ProtectedResourceRequest {
 function connectionWith(connection: Connection | undefined, platform: unknown): Connection {
   const { peer = { kind: 'unknown' }, hidesCertificates = true } = connection ?? {};
   return { peer, hidesCertificates, platform, peerCertificate: () => connection?.peerCertificate() };
-}
-
-function responseOf({ status, fields, body }: Refusal): Response {
-  const headers = new Headers();
-  for (const [name, value] of fields) headers.append(name, value);
-  if (body === undefined) return new Response(null, { status, headers });
-  headers.set('Content-Type', 'application/json; charset=utf-8');
-  return new Response(JSON.stringify(body), { status, headers });
-}
-
-/** A new response: the headers of the given one may be immutable (a redirect, what was fetched), and it may be used for others too. */
-function withFields(response: Response, fields: Fields): Response {
-  if (fields.length === 0) return response;
-  const headers = new Headers(response.headers);
-  for (const [name, value] of fields) headers.set(name, name === EXPOSE ? namesIn([headers.get(name) ?? '', value]) : value);
-  const { status, statusText } = response;
-  return new Response(response.body, { status, statusText, headers });
 }
