@@ -31,7 +31,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   verify(request: ProtectedResourceRequest): Promise<Access<C> | Refusal>;
   /** Authorizes what was granted for one route. Never verifies again. */
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
-  /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
+  /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
   /** Ends the timer that refreshes keys. */
   close(): Promise<void>;
@@ -169,7 +169,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
       return result;
     },
-    ready: () => authenticate.ready(),
+    ready: async () => {
+      const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
+      await Promise.all([authenticate.ready(), store()]);
+    },
     close: () => authenticate.close(),
     revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
   };
