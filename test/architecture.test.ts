@@ -81,14 +81,19 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'node:tls': { 'certificate/tls-connection.ts': 'type' },
 };
 
-/** Files of core that may use what only Node has without an import. */
+/** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['process', ['events.ts']],
+  ['process', ['events.ts', 'redis/events.ts']],
   ['Buffer', ['crypto/node.ts']],
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
 const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/core/node': 'static', 'node:http': 'type' };
+
+/** What a package that is no adapter may import. Clients of Redis are the application's own: not even their types are imported. */
+const PACKAGES: Record<string, Record<string, Kind>> = {
+  redis: { '@holdfast/core': 'type', 'node:diagnostics_channel': 'static' },
+};
 
 /** Files of core that may know status numbers and OAuth error codes. */
 const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
@@ -240,14 +245,19 @@ function lastName(node: Node): string | undefined {
   return nameOfMember(node);
 }
 
-/** Whether a file is one of some places in core: files, or folders that end with a slash. */
+/** Whether a file is one of some places in core: files, or folders that end with a slash. In another package, its name comes first. */
 function placed(path: string, places: readonly string[]): boolean {
-  const inside = insideCore(path);
-  return inside !== undefined && places.some((place) => (place.endsWith('/') ? inside.startsWith(place) : inside === place));
+  const inside = insideCore(path) ?? path.replace(/^packages\/([^/]+)\/src\//, '$1/');
+  return places.some((place) => (place.endsWith('/') ? inside.startsWith(place) : inside === place));
 }
 
 function insideCore(path: string): string | undefined {
   return path.startsWith('packages/core/src/') ? path.slice('packages/core/src/'.length) : undefined;
+}
+
+/** `redis` of `packages/redis/src/store.ts`. */
+function packageOf(path: string): string {
+  return path.split('/')[1] ?? '';
 }
 
 /** The room of a file of core; the name of another package. */
@@ -275,7 +285,7 @@ function faultsOfImport(one: Import): string[] {
   const target = targetOf(one);
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
-  if (core === undefined) return target === undefined ? atMost(ADAPTERS[specifier]) : [];
+  if (core === undefined) return target === undefined ? atMost((PACKAGES[packageOf(from)] ?? ADAPTERS)[specifier]) : [];
   if (target === undefined) {
     if (isBuiltin(specifier) && !specifier.startsWith('node:')) return fault(`imports ${specifier} without node:`);
     return atMost(Object.entries(DEPENDENCIES[specifier] ?? {}).find(([place]) => placed(from, [place]))?.[1]);
@@ -348,8 +358,16 @@ describe('The sources of published packages', () => {
       }
     }
     for (const specifier of Object.keys(ADAPTERS)) {
-      const used = imports.some((one) => one.specifier === specifier && insideCore(one.from) === undefined);
+      const used = imports.some(
+        (one) => one.specifier === specifier && insideCore(one.from) === undefined && PACKAGES[packageOf(one.from)] === undefined,
+      );
       expect(used, `${specifier} in an adapter`).toBe(true);
+    }
+    for (const [name, specifiers] of Object.entries(PACKAGES)) {
+      for (const specifier of Object.keys(specifiers)) {
+        const used = imports.some((one) => one.specifier === specifier && packageOf(one.from) === name);
+        expect(used, `${specifier} in ${name}`).toBe(true);
+      }
     }
   });
 });
@@ -417,6 +435,10 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['an adapter that reaches into core', 'express/src/index.ts', "import '../../core/src/options.ts';", /another package/],
   ['an adapter with a dependency', 'express/src/index.ts', "import { jwtVerify } from 'jose';", /imports jose/],
   ['an adapter that needs Node', 'express/src/index.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
+  ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
+  ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
+  ['core as a value in the store', 'redis/src/store.ts', "import { memoryReplayStore } from '@holdfast/core';", /may only \(type\)/],
+  ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
   ['socket.authorized', 'core/src/certificate/tls-connection.ts', 'if (socket.authorized) accept();', /lies on resumed/],
   ['socket?.["authorized"]', 'core/src/certificate/tls-connection.ts', 'if (socket?.["authorized"]) accept();', /lies on resumed/],
   ['{ authorized } of a socket', 'core/src/certificate/tls-connection.ts', 'const { authorized } = socket;', /lies on resumed/],

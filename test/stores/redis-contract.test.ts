@@ -26,7 +26,7 @@ function contractOf(open: Open, start: () => Promise<readonly RedisServer[]>): v
     if (skip !== undefined) context.skip(skip);
   });
   afterAll(async () => {
-    await Promise.all(opened.map(({ close }) => close()));
+    await Promise.all(opened.map(async (one) => one.close()));
     await Promise.all(servers.map((server) => server.stop()));
   });
   replayStoreContract({

@@ -63,10 +63,10 @@ describe.each(Object.entries(CLIENTS))('with %s', (_, open) => {
     const outcomes = new Set<unknown>();
     let failures = 0;
     const presented: string[] = [];
-    let isOver = false;
+    const state = { isOver: false };
     // Each proof is presented to all instances at once, and one from before again with it.
     const present = async (): Promise<void> => {
-      while (!isOver) {
+      while (!state.isOver) {
         const fresh = randomUUID();
         const former = presented[Math.floor(Math.random() * presented.length)] ?? fresh;
         presented.push(fresh);
@@ -92,9 +92,10 @@ describe.each(Object.entries(CLIENTS))('with %s', (_, open) => {
       await redis.restart();
     }
     await Promise.all(stores.map(back));
-    isOver = true;
+    state.isOver = true;
     await Promise.all(load);
-    for (const name of presented) for (const store of stores) if ((await outcome(store, use(name))) === true) accepted.set(name, (accepted.get(name) ?? 0) + 1);
+    for (const name of presented)
+      for (const store of stores) if ((await outcome(store, use(name))) === true) accepted.set(name, (accepted.get(name) ?? 0) + 1);
     expect([...accepted.values()].filter((times) => times !== 1)).toEqual([]);
     expect([...outcomes].filter((one) => typeof one !== 'boolean' && !String(one).startsWith('RedisUnavailable ('))).toEqual([]);
   });
@@ -199,7 +200,7 @@ describe.each(Object.entries(CLIENTS))('with %s', (_, open) => {
       const { store } = await withFallback(redis);
       await store.ready?.();
       const dies = redis.kill();
-      const answers = await Promise.all(Array.from({ length: 1_000 }, () => store.firstUse(use('at once'))));
+      const answers = await Promise.all(Array.from({ length: 1_000 }, async () => store.firstUse(use('at once'))));
       await dies;
       expect(answers.filter((answer) => answer === true)).toHaveLength(1);
     });
@@ -238,7 +239,8 @@ describe('four processes that share one Redis', () => {
   const root = fileURLToPath(new URL('../../', import.meta.url));
   beforeAll(() => {
     const tsc = [`${root}node_modules/typescript/bin/tsc`, '-b', 'packages/redis'];
-    expect(spawnSync(process.execPath, tsc, { cwd: root, encoding: 'utf8' }).stdout).toBe('');
+    const { status, stdout } = spawnSync(process.execPath, tsc, { cwd: root, encoding: 'utf8' });
+    if (status !== 0) throw new Error(`packages/redis cannot be built: ${stdout}`);
   });
 
   it.each(['node-redis', 'ioredis'])('accept each of 1,000 proofs once among them, with %s', async (kind) => {

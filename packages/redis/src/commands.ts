@@ -23,13 +23,13 @@ export interface RedisServer {
  * hosts, and the command.
  */
 export class RedisUnavailable extends Error {
-  /** Whether Redis itself answered, with an error. */
-  readonly answered: boolean;
+  /** Whether Redis is there, and does not carry out this command: it is renamed, or not allowed to this user. */
+  readonly isForbidden: boolean;
 
-  constructor(kind: string, answered = false) {
+  constructor(kind: string) {
     super(`Redis cannot be asked whether a proof was used before: ${kind}.`);
     this.name = `RedisUnavailable (${kind})`;
-    this.answered = answered;
+    this.isForbidden = kind === 'ERR' || kind === 'NOPERM';
   }
 }
 
@@ -40,28 +40,20 @@ const MOST_UNANSWERED = 10_000;
  * Sends commands, each with a time limit in milliseconds: rejects with {@link RedisUnavailable} where one is not answered, and at
  * once where it would only wait in a queue. What was given up may still be carried out later; a `SET` only uses up a proof then.
  */
-export function limited({ connected }: RedisCommands, timeout: number): <T>(send: () => Promise<T>) => Promise<T> {
+export function limited(commands: RedisCommands, timeout: number): <T>(send: () => Promise<T>) => Promise<T> {
   let unanswered = 0;
   return (send) => {
-    if (!connected()) return Promise.reject(new RedisUnavailable('not connected'));
+    if (!commands.connected()) return Promise.reject(new RedisUnavailable('not connected'));
     if (unanswered >= MOST_UNANSWERED) return Promise.reject(new RedisUnavailable('too many commands'));
     unanswered += 1;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new RedisUnavailable('timeout')), timeout);
-      const over = (): void => {
-        unanswered -= 1;
-        clearTimeout(timer);
-      };
-      sent(send).then(
-        (answer) => {
-          over();
-          resolve(answer);
-        },
-        (error: unknown) => {
-          over();
-          reject(unavailable(error));
-        },
-      );
+      sent(send)
+        .finally(() => {
+          unanswered -= 1;
+          clearTimeout(timer);
+        })
+        .then(resolve, (error: unknown) => reject(unavailable(error)));
     });
   };
 }
@@ -74,7 +66,7 @@ async function sent<T>(send: () => Promise<T>): Promise<T> {
 function unavailable(error: unknown): RedisUnavailable {
   if (!(error instanceof Error)) return new RedisUnavailable('unknown error');
   const [answered] = /^[A-Z]{2,20}(?= |$)/.exec(error.message) ?? [];
-  if (answered !== undefined) return new RedisUnavailable(answered, true);
+  if (answered !== undefined) return new RedisUnavailable(answered);
   const known = 'code' in error && typeof error.code === 'string' && /^[A-Z_]{2,30}$/.test(error.code);
   return new RedisUnavailable(known ? String(error.code) : 'connection lost');
 }

@@ -1,4 +1,4 @@
-import type { RedisCommands, RedisServer, RedisUnavailable } from './commands.ts';
+import { type RedisCommands, type RedisServer, RedisUnavailable } from './commands.ts';
 
 /** How what is asked of Redis is limited in time. */
 type Ask = <T>(send: () => Promise<T>) => Promise<T>;
@@ -15,7 +15,7 @@ export async function evictionProblem(commands: RedisCommands, ask: Ask): Promis
   if (policies.includes(undefined)) {
     return "The eviction policy of Redis cannot be read: neither CONFIG GET maxmemory-policy nor INFO memory tells it. Allow one of them (ACL: +config|get or +info), or make sure that it is noeviction, and set evictionPolicy: 'warn'.";
   }
-  const [wrong] = policies.filter((policy) => policy !== 'noeviction');
+  const wrong = policies.find((policy) => policy !== 'noeviction');
   if (wrong === undefined) return undefined;
   return `Redis has the eviction policy ${wrong}, so that it forgets used proofs when its memory is full, and they can be replayed. Set maxmemory-policy to noeviction (CONFIG SET maxmemory-policy noeviction, and in its configuration file), on every server of a cluster and on every replica; or give Holdfast a Redis of its own.`;
 }
@@ -30,8 +30,7 @@ async function unlessForbidden(command: () => Promise<unknown>): Promise<unknown
   try {
     return await command();
   } catch (error) {
-    const { answered, name } = error as RedisUnavailable;
-    if (answered && /\((?:ERR|NOPERM)\)$/.test(name)) return undefined;
+    if (error instanceof RedisUnavailable && error.isForbidden) return undefined;
     throw error;
   }
 }

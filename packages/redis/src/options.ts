@@ -50,9 +50,13 @@ export function readOptions(what: string, clientProblems: readonly string[], giv
   const problems = [...clientProblems];
   const wrong = (option: string, fix: string): void => void problems.push(`${option}: ${fix}.`);
   const isObject = typeof given === 'object' && given !== null;
-  const { environment, timeout = TIMEOUT.usual, evictionPolicy = 'refuse', fallback, onEvent }: Partial<RedisReplayStoreOptions> = isObject
-    ? given
-    : {};
+  const {
+    environment,
+    timeout = TIMEOUT.usual,
+    evictionPolicy = 'refuse',
+    fallback,
+    onEvent,
+  }: Partial<RedisReplayStoreOptions> = isObject ? given : {};
   if (!isObject) wrong('options', `Give an object with ${Object.keys(OPTION_NAMES).join(', ')}`);
   else
     for (const name of Object.keys(given))
