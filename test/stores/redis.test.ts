@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { memoryReplayStore, type ProofUse, protectedResource, type ReplayStore } from '@holdfast/core';
 import {
   ioredisReplayStore,
@@ -152,6 +153,20 @@ describe.each(Object.entries(CLIENTS))('a store in Redis with %s', (_, open) => 
     expect(await lenient.firstUse(use('a'))).toBe(true);
     await vi.waitFor(() => expect(warnings).toEqual([expect.stringContaining('cannot be read')]));
     expect(events).toMatchObject([{ state: 'eviction', environment: 'test', fallback: false, detail: warnings[0] }]);
+  });
+
+  it('needs no more rights than its documentation says', async () => {
+    const redis = await server();
+    const documented = readFileSync(new URL('../../packages/redis/README.md', import.meta.url), 'utf8');
+    const [, rights = ''] = /ACL SETUSER holdfast on >… (.*)/.exec(documented) ?? [];
+    expect(rights).not.toBe('');
+    const store = await storeOn(open, redis);
+    redis.cli('acl', 'setuser', 'default', 'reset', 'on', 'nopass', ...rights.split(' '), '+acl');
+    await store.ready?.();
+    expect([await store.firstUse(use('a')), await store.firstUse(use('a'))]).toEqual([true, false]);
+    const connectedSo = await storeOn(open, redis);
+    await connectedSo.ready?.();
+    expect(await connectedSo.firstUse(use('a'))).toBe(false);
   });
 
   it('by option only warns of an eviction policy, once', async () => {
