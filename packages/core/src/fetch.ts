@@ -125,6 +125,7 @@ interface Protection {
 // On the very object that was judged: a copy (new Request(request)) was judged by nobody, and has no access.
 const views = slot<ProtectedResourceRequest>();
 const protections = slot<Protection>();
+const NOT_PROTECTED = { resource: undefined, result: UNPROTECTED };
 
 /**
  * Protects what speaks in `Request` and `Response`: Hono, Deno, Bun, Workers, functions. Takes the options, or a resource that is
@@ -143,7 +144,9 @@ export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
 ): Protect<C> {
   const resource = isResource(options) ? options : protectedResource<C>(options);
   const protect = async (request: Request, surroundings: Surroundings | ProtectedResourceRequest = {}): Promise<Protected<C> | Refused> => {
-    const result = await resource.verify(viewOf(request, surroundings));
+    const view = views.get(request) ?? ('fieldLines' in surroundings ? surroundings : new FetchRequest(request, surroundings));
+    views.set(request, view);
+    const result = await resource.verify(view);
     protections.set(request, { resource, result });
     if (result.granted) return { access: result, apply: (response) => withFields(response, result.fields) };
     const { mayPass } = result;
@@ -175,7 +178,7 @@ function isResource<C extends AccessTokenClaims>(
 export function requires(requirements: Requirements): (request: Request) => Response | undefined {
   const prepared = prepareRequirements(requirements);
   return (request) => {
-    const { resource, result } = protectionOf(request);
+    const { resource, result } = protections.get(request) ?? NOT_PROTECTED;
     if (!result.granted || resource === undefined) return responseOf(result.granted ? UNPROTECTED : result);
     const authorized = resource.authorize(result, prepared);
     return authorized.granted ? undefined : responseOf(authorized);
@@ -187,7 +190,7 @@ export function requires(requirements: Requirements): (request: Request) => Resp
  * check. Throws a {@link HoldfastError} where it was not protected, and where it passed without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> {
-  const { result } = protectionOf(request);
+  const { result } = protections.get(request) ?? NOT_PROTECTED;
   if (!result.granted) throw new HoldfastError(result);
   return result as Access<C>;
 }
@@ -197,22 +200,9 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  * Throws a {@link HoldfastError} where it was not protected, or was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> | undefined {
-  const { result } = protectionOf(request);
+  const { result } = protections.get(request) ?? NOT_PROTECTED;
   if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
   return result.granted ? (result as Access<C>) : undefined;
-}
-
-function protectionOf(request: Request): Protection | { readonly resource?: undefined; readonly result: Refusal } {
-  return protections.get(request) ?? { result: UNPROTECTED };
-}
-
-function viewOf(request: Request, surroundings: Surroundings | ProtectedResourceRequest): ProtectedResourceRequest {
-  let view = views.get(request);
-  if (view === undefined) {
-    view = 'fieldLines' in surroundings ? surroundings : new FetchRequest(request, surroundings);
-    views.set(request, view);
-  }
-  return view;
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);
