@@ -9,11 +9,15 @@ interface Env {
   Bindings: HttpBindings | Http2Bindings;
 }
 
+/** What the adapter is told of: the request of Node, or its connection alone, so that the rest is read from the `Request`. */
+type Known = 'everything' | 'the connection';
+
 /** What an application with Hono on Node writes once. */
 const protectedBy =
-  (protect: Protect): MiddlewareHandler<Env> =>
+  (protect: Protect, of: Known): MiddlewareHandler<Env> =>
   async (c, next) => {
-    const { refusal, apply } = await protect(c.req.raw, nodeRequest(c.env.incoming));
+    const node = nodeRequest(c.env.incoming);
+    const { refusal, apply } = await protect(c.req.raw, of === 'everything' ? node : { connection: node.connection });
     if (refusal) return refusal;
     // Somebody has answered already, or the client has gone.
     if (c.finalized || isOver(c.env.outgoing)) return c.res;
@@ -30,10 +34,10 @@ const authorizedBy =
     return refusal ?? next();
   };
 
-function appOf({ options, other, reached, stream }: ContractApp): Hono<Env> {
+function appOf({ options, other, reached, stream }: ContractApp, of: Known): Hono<Env> {
   const app = new Hono<Env>();
   const resource = protectedResource(options);
-  const protect = protectedBy(holdfast(resource));
+  const protect = protectedBy(holdfast(resource), of);
   const writing = authorizedBy(requires({ scope: 'write' }));
   const route: MiddlewareHandler<Env> = async (c) => {
     reached(c.req.path);
@@ -70,8 +74,8 @@ function appOf({ options, other, reached, stream }: ContractApp): Hono<Env> {
     throw new Error('of the application');
   });
   app.route('/api', api);
-  app.get('/twice/r', protect, protectedBy(holdfast(resource)), route);
-  app.get('/both/r', protect, protectedBy(holdfast(other)), route);
+  app.get('/twice/r', protect, protectedBy(holdfast(resource), of), route);
+  app.get('/both/r', protect, protectedBy(holdfast(other), of), route);
   app.get('/bare/write', writing, route);
   app.get('/bare/access', route);
   app.get(
@@ -90,7 +94,10 @@ function appOf({ options, other, reached, stream }: ContractApp): Hono<Env> {
   return app;
 }
 
-adapterContract('Hono through fetch', (contract) => serve(getRequestListener(appOf(contract).fetch), contract), {
-  http2: true,
-  joined: 'answers',
-});
+const start =
+  (of: Known) =>
+  (contract: ContractApp): ReturnType<typeof serve> =>
+    serve(getRequestListener(appOf(contract, of).fetch), contract);
+
+adapterContract('Hono through fetch', start('everything'), { http2: true, joined: 'answers' });
+adapterContract('Hono through fetch, from the Request alone', start('the connection'), { http2: true, joined: 'both' });
