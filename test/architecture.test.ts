@@ -97,7 +97,7 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
 /** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
   ['process', ['events.ts', 'opentelemetry/index.ts', 'redis/events.ts']],
-  ['Buffer', ['crypto/node.ts']],
+  ['Buffer', ['crypto/node.ts', 'testing/client.ts']],
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
@@ -107,10 +107,17 @@ const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/
 const PACKAGES: Record<string, Record<string, Kind>> = {
   opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
   redis: { '@holdfast/core': 'type', 'node:diagnostics_channel': 'static' },
+  testing: {
+    '@holdfast/core': 'static',
+    '@peculiar/x509': 'static',
+    jose: 'static',
+    'node:crypto': 'static',
+    'reflect-metadata': 'static',
+  },
 };
 
 /** Files of core that may know status numbers and OAuth error codes. */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'testing/authorization-server.ts'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 
