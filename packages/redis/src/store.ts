@@ -85,20 +85,21 @@ export function redisStore(commands: RedisCommands, settings: StoreSettings): Re
     }
   }
 
-  async function record(use: ProofUse): Promise<boolean> {
+  async function record(use: ProofUse, count: () => void): Promise<boolean> {
     const first = await set(use.key, lifetimeOf(use));
-    if (first) shares.count(use);
+    if (first) count();
     return first;
   }
 
   return {
     async firstUse(use) {
-      if (!shares.allow(use)) return 'over-share';
-      if (fallback === undefined) return record(use);
+      const count = shares.allow(use);
+      if (count === undefined) return 'over-share';
+      if (fallback === undefined) return record(use, count);
       // Both have to know every use, so that neither lets pass what the other has seen when Redis goes or comes back.
       const local = await fallback.firstUse(use);
       if (local !== true) return local;
-      return record(use).catch(unlessUnavailable);
+      return record(use, count).catch(unlessUnavailable);
     },
     async ready() {
       if (fallback !== undefined) await fallback.ready?.();

@@ -72,10 +72,8 @@ export class HeldUses {
 
 /** What clients may take of a store that cannot count by itself. */
 export interface ClientShares {
-  /** Whether this client may have another live use. */
-  allow(use: ProofUse): boolean;
-  /** Counts a use that was recorded. */
-  count(use: ProofUse): void;
+  /** What counts this use once it is recorded; `undefined` where the client may have no more of them. */
+  allow(use: ProofUse): (() => void) | undefined;
 }
 
 /** Counters in a row: the estimate is too high by at most 0.07 % of all live uses. 64 KiB for each minute of live uses. */
@@ -89,10 +87,10 @@ export function clientShares(most: number): ClientShares {
   const secret = toBase64url(randomSecret(32));
   const held = new HeldUses(WIDTH);
   return {
-    allow({ client, now }) {
+    allow({ client, until, now }) {
       held.dropOver(now);
-      return held.of(keyedHash(secret, client)) < most;
+      const hash = keyedHash(secret, client);
+      return held.of(hash) < most ? () => held.add(hash, Math.floor(until / SPAN)) : undefined;
     },
-    count: ({ client, until }) => held.add(keyedHash(secret, client), Math.floor(until / SPAN)),
   };
 }
