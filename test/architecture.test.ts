@@ -43,7 +43,9 @@ const ROOMS: Record<string, readonly string[]> = {
     'slot',
   ],
   // Public entries.
-  node: ['certificate', 'challenge', 'rejection', 'request', 'slot'],
+  'node-request': ['certificate', 'request', 'slot'],
+  upgrade: ['authorization', 'certificate', 'challenge', 'node-request', 'request'],
+  node: ['challenge', 'node-request', 'rejection', 'slot', 'upgrade'],
   index: [
     'access-token',
     'authorization',
@@ -76,8 +78,9 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'node:cluster': { 'events.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'events.ts': 'static', 'certificate/tls-connection.ts': 'static' },
-  'node:http': { 'node.ts': 'type' },
-  'node:http2': { 'node.ts': 'type' },
+  'node:http': { 'node.ts': 'type', 'node-request.ts': 'type', 'upgrade.ts': 'static' },
+  'node:http2': { 'node.ts': 'type', 'node-request.ts': 'type' },
+  'node:stream': { 'upgrade.ts': 'type' },
   'node:tls': { 'certificate/tls-connection.ts': 'type' },
 };
 
@@ -98,7 +101,7 @@ const ADAPTERS: Record<string, Kind> = {
 };
 
 /** Files of core that may know status numbers and OAuth error codes. */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 
