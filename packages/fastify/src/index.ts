@@ -98,9 +98,16 @@ export const holdfast: FastifyPluginAsync<HoldfastOptions> = fp(protect, { fasti
 
 async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<void> {
   const { refusals = 'respond', strictRoutes = false, awaitKeys = false, ...others } = options;
-  if (refusals !== 'respond' && refusals !== 'throw') throw new TypeError("holdfast: refusals: Give 'respond' or 'throw'.");
   const shared = 'resource' in others;
-  if (shared && Object.keys(others).length > 1) throw new TypeError('holdfast: resource: Give a resource or its options, not both.');
+  const wrong = [
+    refusals !== 'respond' && refusals !== 'throw' && "refusals: Give 'respond' or 'throw'",
+    typeof strictRoutes !== 'boolean' && 'strictRoutes: Give true or false',
+    typeof awaitKeys !== 'boolean' && 'awaitKeys: Give true or false',
+    shared &&
+      (Object.keys(others).length > 1 || typeof others.resource?.verify !== 'function') &&
+      'resource: Give a resource or its options',
+  ].filter((problem) => problem !== false);
+  if (wrong.length > 0) throw new TypeError(`holdfast: ${wrong.join('; ')}.`);
   const resource = shared ? others.resource : protectedResource(others);
   const answer = refusals === 'throw' ? handOn : respond;
   const problems = strictRoutes ? routesBefore(app) : [];
