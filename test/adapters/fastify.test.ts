@@ -570,7 +570,7 @@ describe('beyond the contract, Fastify 5', () => {
           });
           client.once('message', (message) => {
             client.terminate();
-            resolve(String(message as Buffer));
+            resolve(Buffer.from(message as Buffer).toString());
           });
           client.once('unexpected-response', (_request, { statusCode, rawHeaders }) =>
             resolve([statusCode, rawHeaders.filter((name) => name.toLowerCase() === 'www-authenticate').length]),

@@ -60,7 +60,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
           accepted.push(access);
           sockets.handleUpgrade(request, socket, head, (webSocket) => {
             webSocket.send(`welcome ${access.claims.sub}`);
-            webSocket.on('message', (message) => webSocket.send(`echo ${String(message as Buffer)}`));
+            webSocket.on('message', (message) => webSocket.send(`echo ${Buffer.from(message as Buffer).toString()}`));
           });
         },
         scope === undefined ? undefined : { scope },
@@ -99,7 +99,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     open.push(() => socket.terminate());
     socket.on('error', () => {});
     return new Promise((resolve, reject) => {
-      socket.once('message', (message) => resolve({ said: String(message as Buffer) }));
+      socket.once('message', (message) => resolve({ said: Buffer.from(message as Buffer).toString() }));
       socket.once('unexpected-response', (_request, response: IncomingMessage) => {
         let body = '';
         response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
