@@ -24,7 +24,6 @@ export type {
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { HoldfastError } from '@holdfast/core/node';
 export {
   apache,
   auth0CustomerEdge,
@@ -54,6 +53,7 @@ export {
   rfc9440,
   traefik,
 } from '@holdfast/core';
+export { HoldfastError } from '@holdfast/core/node';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
