@@ -46,6 +46,8 @@ const ROOMS: Record<string, readonly string[]> = {
     'slot',
   ],
   // Public entries.
+  'node-request': ['certificate', 'request', 'slot'],
+  upgrade: ['authorization', 'certificate', 'challenge', 'node-request', 'request'],
   fetch: [
     'access-token',
     'authorization',
@@ -59,8 +61,6 @@ const ROOMS: Record<string, readonly string[]> = {
     'request',
     'slot',
   ],
-  'node-request': ['certificate', 'request', 'slot'],
-  upgrade: ['authorization', 'certificate', 'challenge', 'node-request', 'request'],
   node: ['challenge', 'node-request', 'rejection', 'slot', 'upgrade'],
   index: [
     'access-token',
