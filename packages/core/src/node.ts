@@ -55,8 +55,14 @@ class NodeRequest implements ProtectedResourceRequest {
   }
 }
 
+/** What {@link setFields} needs of a response; Node's have it, and the reply of Fastify can be made to. */
+export interface FieldTarget {
+  getHeader(name: string): number | string | readonly string[] | undefined;
+  setHeader(name: string, value: string | string[]): unknown;
+}
+
 /** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
-export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
+export function setFields(response: FieldTarget, fields: Fields): void {
   if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
     if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));

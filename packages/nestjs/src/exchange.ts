@@ -1,0 +1,73 @@
+import type { IncomingMessage } from 'node:http';
+import type { Http2ServerRequest } from 'node:http2';
+import type { Fields, ProtectedResourceRequest } from '@holdfast/core';
+import { type FieldTarget, nodeRequest, setFields } from '@holdfast/core/node';
+import type { ExecutionContext } from '@nestjs/common';
+
+type Message = (IncomingMessage | Http2ServerRequest) & { readonly originalUrl?: string };
+
+/** A request, as it is known to Nest's platforms, and what can be done with its response. */
+export interface Exchange {
+  readonly view: ProtectedResourceRequest;
+  /** Whether somebody has answered already, or the client has gone. */
+  over(): boolean;
+  setFields(fields: Fields): void;
+}
+
+/**
+ * The HTTP exchange of an execution context: of a route, or of a GraphQL operation that came in an HTTP request. `undefined` where
+ * there is none: messages of gateways and microservices, operations that come in over a WebSocket, contexts nobody knows.
+ */
+export function exchangeIn(context: ExecutionContext): Exchange | undefined {
+  const type: string = context.getType();
+  const parts: readonly unknown[] = context.getArgs();
+  if (type === 'http') return exchangeOf(parts[0], parts[1]);
+  if (type !== 'graphql') return undefined;
+  // Resolvers of references have no arguments of their own, so the context that all resolvers share comes one place sooner.
+  const shared = parts.length === 3 ? parts[1] : parts[2];
+  const request = member(shared, 'req');
+  // The request that opened a WebSocket says nothing about operations that come hours later.
+  if (member(messageOf(request), 'upgrade') === true) return undefined;
+  return exchangeOf(request, member(shared, 'res') ?? member(shared, 'reply'));
+}
+
+/** The exchange of a request and response of Express, of Fastify, or of Node itself. */
+export function exchangeOf(request: unknown, response: unknown): Exchange | undefined {
+  const view = viewOf(request);
+  if (view === undefined) return undefined;
+  const raw = member(response, 'raw') ?? response;
+  const is = (name: string, of: unknown = raw): boolean => member(of, name) === true;
+  // The compatibility layer of HTTP/2 says on the stream that the client has gone.
+  const over = (): boolean => is('headersSent') || is('destroyed') || is('destroyed', member(raw, 'stream'));
+  const to = fieldsOf(response);
+  return { view, over, setFields: (fields) => (to === undefined || over() ? undefined : setFields(to, fields)) };
+}
+
+/** The view of a request: the same for the request of a framework and for the message of Node inside it. */
+function viewOf(request: unknown): ProtectedResourceRequest | undefined {
+  const message = messageOf(request);
+  return message && nodeRequest(message, message.originalUrl);
+}
+
+function messageOf(request: unknown): Message | undefined {
+  if (isMessage(request)) return request;
+  const raw = member(request, 'raw');
+  return isMessage(raw) ? raw : undefined;
+}
+
+/** What a client sent can be an object with these members, but none of its members is a function: it never passes for a request. */
+function isMessage(value: unknown): value is Message {
+  return typeof member(value, 'pipe') === 'function' && Array.isArray(member(value, 'rawHeaders')) && member(value, 'socket') !== undefined;
+}
+
+/** Where the fields of a response are set: Fastify keeps those of a reply itself, and would replace what stands on Node's response. */
+function fieldsOf(response: unknown): FieldTarget | undefined {
+  if (typeof member(response, 'setHeader') === 'function') return response as FieldTarget;
+  if (typeof member(response, 'header') !== 'function') return undefined;
+  const reply = response as { getHeader: FieldTarget['getHeader']; header: FieldTarget['setHeader'] };
+  return { getHeader: (name) => reply.getHeader(name), setHeader: (name, value) => reply.header(name, value) };
+}
+
+function member(object: unknown, name: string): unknown {
+  return typeof object === 'object' && object !== null ? Reflect.get(object, name) : undefined;
+}
