@@ -75,6 +75,8 @@ export interface Traits {
   readonly answers?: boolean;
   /** Whether the application has an error handler for what its routes throw; default yes. */
   readonly errorHandler?: boolean;
+  /** Whether an application starts where a route requires a scope and nothing protects it; default yes. */
+  readonly bareRoutes?: boolean;
   /** Whether lines of a field are joined, those of the request and WWW-Authenticate, as Fetch does; default no. */
   readonly joined?: boolean;
 }
@@ -534,7 +536,7 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(events.at(-1)?.reason).toBe('replay.reused');
     });
 
-    it.each(['/bare/write', '/bare/access'])('%s: nothing is granted where nothing protects', async (target) => {
+    it.each(traits.bareRoutes === false ? ['/bare/access'] : ['/bare/write', '/bare/access'])('%s: nothing is granted where nothing protects', async (target) => {
       const { status, challenges } = await ask(get(target, bearer(scene.tokens.writing), scene.owner));
       expect([status, challenges]).toEqual([401, [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }]]);
       expect(reached.filter((path) => path !== '/bare/access')).toEqual([]);
