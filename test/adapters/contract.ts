@@ -536,11 +536,14 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(events.at(-1)?.reason).toBe('replay.reused');
     });
 
-    it.each(traits.bareRoutes === false ? ['/bare/access'] : ['/bare/write', '/bare/access'])('%s: nothing is granted where nothing protects', async (target) => {
-      const { status, challenges } = await ask(get(target, bearer(scene.tokens.writing), scene.owner));
-      expect([status, challenges]).toEqual([401, [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }]]);
-      expect(reached.filter((path) => path !== '/bare/access')).toEqual([]);
-    });
+    it.each(traits.bareRoutes === false ? ['/bare/access'] : ['/bare/write', '/bare/access'])(
+      '%s: nothing is granted where nothing protects',
+      async (target) => {
+        const { status, challenges } = await ask(get(target, bearer(scene.tokens.writing), scene.owner));
+        expect([status, challenges]).toEqual([401, [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }]]);
+        expect(reached.filter((path) => path !== '/bare/access')).toEqual([]);
+      },
+    );
 
     it('every request of a connection is judged by its own token', async () => {
       const others = await Promise.all(
