@@ -88,7 +88,17 @@ const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
-const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/core/node': 'static', 'node:http': 'type' };
+const ADAPTERS: Record<string, Kind> = {
+  '@holdfast/core': 'static',
+  '@holdfast/core/node': 'static',
+  'node:http': 'type',
+  'node:http2': 'type',
+};
+
+/** And beside that, the framework they are for: where it is a matter of its classes and decorators. */
+const FRAMEWORKS: Record<string, Record<string, Kind>> = {
+  nestjs: { '@nestjs/common': 'static', '@nestjs/core': 'static' },
+};
 
 /** Files of core that may know status numbers and OAuth error codes. */
 const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
@@ -250,6 +260,11 @@ function insideCore(path: string): string | undefined {
   return path.startsWith('packages/core/src/') ? path.slice('packages/core/src/'.length) : undefined;
 }
 
+/** `nestjs` of `packages/nestjs/src/index.ts`. */
+function packageOf(path: string): string {
+  return path.split('/')[1] ?? '';
+}
+
 /** The room of a file of core; the name of another package. */
 function roomOf(path: string): string {
   const [room = ''] = (insideCore(path) ?? path.replace('packages/', '@')).split('/');
@@ -275,7 +290,7 @@ function faultsOfImport(one: Import): string[] {
   const target = targetOf(one);
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
-  if (core === undefined) return target === undefined ? atMost(ADAPTERS[specifier]) : [];
+  if (core === undefined) return target === undefined ? atMost(ADAPTERS[specifier] ?? FRAMEWORKS[packageOf(from)]?.[specifier]) : [];
   if (target === undefined) {
     if (isBuiltin(specifier) && !specifier.startsWith('node:')) return fault(`imports ${specifier} without node:`);
     return atMost(Object.entries(DEPENDENCIES[specifier] ?? {}).find(([place]) => placed(from, [place]))?.[1]);
@@ -351,6 +366,12 @@ describe('The sources of published packages', () => {
       const used = imports.some((one) => one.specifier === specifier && insideCore(one.from) === undefined);
       expect(used, `${specifier} in an adapter`).toBe(true);
     }
+    for (const [name, specifiers] of Object.entries(FRAMEWORKS)) {
+      for (const specifier of Object.keys(specifiers)) {
+        const used = imports.some((one) => one.specifier === specifier && packageOf(one.from) === name);
+        expect(used, `${specifier} in ${name}`).toBe(true);
+      }
+    }
   });
 });
 
@@ -417,6 +438,8 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['an adapter that reaches into core', 'express/src/index.ts', "import '../../core/src/options.ts';", /another package/],
   ['an adapter with a dependency', 'express/src/index.ts', "import { jwtVerify } from 'jose';", /imports jose/],
   ['an adapter that needs Node', 'express/src/index.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
+  ['an adapter with the framework of another', 'express/src/index.ts', "import { Injectable } from '@nestjs/common';", /imports @nestjs/],
+  ['metadata by way of another package', 'nestjs/src/policy.ts', "import 'reflect-metadata';", /imports reflect-metadata/],
   ['socket.authorized', 'core/src/certificate/tls-connection.ts', 'if (socket.authorized) accept();', /lies on resumed/],
   ['socket?.["authorized"]', 'core/src/certificate/tls-connection.ts', 'if (socket?.["authorized"]) accept();', /lies on resumed/],
   ['{ authorized } of a socket', 'core/src/certificate/tls-connection.ts', 'const { authorized } = socket;', /lies on resumed/],

@@ -26,19 +26,19 @@ export interface Answer {
   readonly status: number;
   readonly body: string;
   readonly challenges: readonly Challenge[];
-  lines(name: string): string[];
+  readonly lines: (name: string) => string[];
 }
 
 export interface Served {
   readonly app: INestApplication<Server | Http2SecureServer>;
   readonly port: number;
-  ask(target: string, sent?: Sent): Promise<Answer>;
+  readonly ask: (target: string, sent?: Sent) => Promise<Answer>;
 }
 
 /** A module class of its own for these metadata. */
 export function moduleOf(metadata: ModuleMetadata): Type {
+  @Module(metadata)
   class Part {}
-  Module(metadata)(Part);
   return Part;
 }
 

@@ -62,6 +62,7 @@ class OwnFilter extends BaseExceptionFilter {
   override catch(exception: unknown, host: ArgumentsHost): void {
     const response: { header(name: string, value: string): unknown } = host.switchToHttp().getResponse();
     if (this.applicationRef?.isHeadersSent(response) === false) response.header('X-Own', '1');
+    // oxlint-disable-next-line promise/valid-params -- no promise
     super.catch(exception, host);
   }
 }

@@ -528,10 +528,13 @@ describe.each(platforms)('on %s', (platform) => {
     @Catch()
     class Rewriting implements ExceptionFilter {
       static readonly seen: unknown[] = [];
+      readonly #adapters: HttpAdapterHost;
+      constructor(@Inject(HttpAdapterHost) adapters: HttpAdapterHost) {
+        this.#adapters = adapters;
+      }
       catch(exception: unknown, host: ArgumentsHost): void {
         Rewriting.seen.push(exception);
-        const { httpAdapter } = open.at(-1)!.get(HttpAdapterHost);
-        httpAdapter.reply(host.switchToHttp().getResponse(), { own: true }, 418);
+        this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), { own: true }, 418);
       }
     }
 
@@ -539,7 +542,7 @@ describe.each(platforms)('on %s', (platform) => {
       const controllers = where === 'global' ? [Routes] : [filtered(Routes)];
       const served = await serveNest(platform, guarded(controllers, { dpop: { nonce: 'required' } }), (app) => {
         open.push(app);
-        if (where === 'global') app.useGlobalFilters(new Rewriting());
+        if (where === 'global') app.useGlobalFilters(new Rewriting(app.get(HttpAdapterHost)));
       });
       Rewriting.seen.length = 0;
       const { status, body, lines } = await served.ask('/r');
@@ -565,7 +568,7 @@ describe.each(platforms)('on %s', (platform) => {
       await gone.close();
       const { ask } = await serveNest(platform, guarded([Routes], { issuer: gone.url }), (app) => {
         open.push(app);
-        app.useGlobalFilters(new Rewriting());
+        app.useGlobalFilters(new Rewriting(app.get(HttpAdapterHost)));
       });
       Rewriting.seen.length = 0;
       const { lines } = await ask('/r', { token: lost });
@@ -576,19 +579,22 @@ describe.each(platforms)('on %s', (platform) => {
     it('does not become the route where a filter swallows it', async () => {
       @Catch(HoldfastException)
       class Swallowing implements ExceptionFilter {
+        readonly #adapters: HttpAdapterHost;
+        constructor(adapters: HttpAdapterHost) {
+          this.#adapters = adapters;
+        }
         catch(_: unknown, host: ArgumentsHost): void {
-          const { httpAdapter } = open.at(-1)!.get(HttpAdapterHost);
-          httpAdapter.reply(host.switchToHttp().getResponse(), 'swallowed', 200);
+          this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), 'swallowed', 200);
         }
       }
-      const { ask } = await serve(platform, guarded([Routes]), (app) => app.useGlobalFilters(new Swallowing()));
+      const { ask } = await serve(platform, guarded([Routes]), (app) => app.useGlobalFilters(new Swallowing(app.get(HttpAdapterHost))));
       expect(await ask('/r')).toMatchObject({ status: 200, body: 'swallowed', challenges: [{}, {}] });
     });
 
     it('holds no token: not in the exception, its message, or its response', async () => {
       const { ask } = await serveNest(platform, guarded([Routes]), (app) => {
         open.push(app);
-        app.useGlobalFilters(new Rewriting());
+        app.useGlobalFilters(new Rewriting(app.get(HttpAdapterHost)));
       });
       Rewriting.seen.length = 0;
       const expired = await issuer.token({ exp: 1 });
@@ -662,13 +668,16 @@ describe.each(platforms)('on %s', (platform) => {
     it('hands refusals to the filters of the application', async () => {
       @Catch(HoldfastException)
       class Own implements ExceptionFilter {
+        readonly #adapters: HttpAdapterHost;
+        constructor(adapters: HttpAdapterHost) {
+          this.#adapters = adapters;
+        }
         catch(exception: HoldfastException, host: ArgumentsHost): void {
-          const { httpAdapter } = open.at(-1)!.get(HttpAdapterHost);
-          httpAdapter.reply(host.switchToHttp().getResponse(), { why: exception.refusal.rejection.rejected }, exception.getStatus());
+          this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), { why: exception.refusal.rejection.rejected }, exception.getStatus());
         }
       }
       const { ask } = await serve(platform, guarded([Uploads]), (app) =>
-        app.use('/uploads', app.get(HoldfastMiddleware).use).useGlobalFilters(new Own()),
+        app.use('/uploads', app.get(HoldfastMiddleware).use).useGlobalFilters(new Own(app.get(HttpAdapterHost))),
       );
       expect(await ask('/uploads', announced)).toMatchObject({
         status: 401,

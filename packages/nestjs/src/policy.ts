@@ -1,5 +1,4 @@
 import type { PreparedRequirements } from '@holdfast/core';
-import { SetMetadata } from '@nestjs/common';
 
 const PUBLIC = 'holdfast:public';
 const REQUIREMENTS = 'holdfast:requirements';
@@ -25,18 +24,19 @@ export function addRequirements(requirements: PreparedRequirements): Decorator {
 }
 
 function mark(key: string, opposite: string, valueFor: (target: object) => unknown): Decorator {
-  return (target: object, name?: string | symbol, descriptor?: PropertyDescriptor) => {
-    const marked: object = descriptor?.value ?? target;
+  return (target: object, _name?: string | symbol, descriptor?: { readonly value?: unknown }) => {
+    const method = descriptor?.value;
+    const marked = typeof method === 'function' ? method : target;
     if (Reflect.hasOwnMetadata(opposite, marked)) {
-      throw new TypeError(`@Public() and @Requires(…) stand on the same ${name === undefined ? 'class' : 'method'}: remove one of them.`);
+      throw new TypeError(`@Public() and @Requires(…) stand on the same ${marked === method ? 'method' : 'class'}: remove one of them.`);
     }
-    SetMetadata(key, valueFor(marked))(target, name as string, descriptor as PropertyDescriptor);
+    // Nest's own place for it: decorators that wrap a method copy what stands there, and a WeakMap they would not.
+    Reflect.defineMetadata(key, valueFor(marked), marked);
   };
 }
 
 function requirementsOn(target: object): readonly PreparedRequirements[] {
-  const own: readonly PreparedRequirements[] | undefined = Reflect.getOwnMetadata(REQUIREMENTS, target);
-  return own ?? [];
+  return (Reflect.getOwnMetadata(REQUIREMENTS, target) ?? []) as readonly PreparedRequirements[];
 }
 
 /**
@@ -48,6 +48,6 @@ export function policyOf(handler: object, controller: object): Policy {
   const ofMethod = requirementsOn(handler);
   if (ofMethod.length === 0 && Reflect.hasOwnMetadata(PUBLIC, controller)) return 'public';
   const all = [...ofMethod];
-  for (let type: object | null = controller; type !== null; type = Object.getPrototypeOf(type)) all.push(...requirementsOn(type));
+  for (let type: object | null = controller; type !== null; type = Reflect.getPrototypeOf(type)) all.push(...requirementsOn(type));
   return all;
 }
