@@ -43,7 +43,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'slot',
   ],
   // Public entries.
-  node: ['certificate', 'challenge', 'request', 'slot'],
+  node: ['certificate', 'challenge', 'rejection', 'request', 'slot'],
   index: [
     'access-token',
     'authorization',
@@ -95,8 +95,9 @@ const ADAPTERS: Record<string, Kind> = {
   'node:http2': 'type',
 };
 
-/** And beside that, the framework they are for: where it is a matter of its classes and decorators. */
+/** And beside that each the framework it is for, as far as it has to. */
 const FRAMEWORKS: Record<string, Record<string, Kind>> = {
+  fastify: { fastify: 'type', 'fastify-plugin': 'static' },
   nestjs: { '@nestjs/common': 'static', '@nestjs/core': 'static' },
 };
 

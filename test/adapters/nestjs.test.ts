@@ -1,6 +1,7 @@
 // What the contract of adapters does not say: how Holdfast stands in an application of NestJS 12, on Express and on Fastify.
 import 'reflect-metadata';
 import { createServer } from 'node:http';
+import { inspect } from 'node:util';
 import {
   Access,
   accessOf,
@@ -479,6 +480,29 @@ describe.each(platforms)('on %s', (platform) => {
       expect((await ask('/plain', { token: await issuer.token({ scope: 'a b' }) })).status).toBe(200);
     });
 
+    it('stays where another decorator wraps the method, as tracing does, and copies what stands on it', async () => {
+      const Traced: MethodDecorator = (_target, _name, descriptor) => {
+        const wrapped = descriptor.value as (...args: unknown[]) => unknown;
+        const wrapper = function wrapper(this: unknown, ...args: unknown[]): unknown {
+          return wrapped.apply(this, args);
+        };
+        for (const one of Reflect.getMetadataKeys(wrapped)) Reflect.defineMetadata(one, Reflect.getMetadata(one, wrapped), wrapper);
+        Object.assign(descriptor, { value: wrapper });
+      };
+      @Controller()
+      class Wrapped {
+        @Get('write')
+        @Traced
+        @Requires({ scope: 'write' })
+        get(): string {
+          return 'reached';
+        }
+      }
+      const { ask } = await serve(platform, moduleOf({ imports: [HoldfastModule.forRoot(options())], controllers: [Wrapped] }));
+      expect([(await ask('/write')).status, (await ask('/write', { token })).status]).toEqual([401, 403]);
+      expect((await ask('/write', { token: writing })).body).toBe('reached');
+    });
+
     it('that makes no sense is a mistake that is found when the class is made', () => {
       expect(() => Requires({ scope: '' })).toThrow(/^requires: scope: is ""/);
     });
@@ -560,6 +584,13 @@ describe.each(platforms)('on %s', (platform) => {
         2,
       ]);
       expect((await served.ask('/public')).challenges).toEqual(UNPROTECTED);
+      // Loggers print all that they see of an exception.
+      const [, withNonce] = Rewriting.seen;
+      expect(withNonce).toMatchObject({ refusal: { fields: expect.arrayContaining([['DPoP-Nonce', nonce.lines('dpop-nonce')[0]]]) } });
+      for (const printed of [inspect(withNonce, { depth: 9, showHidden: true }), JSON.stringify(withNonce)]) {
+        expect(printed).toContain('use_dpop_nonce');
+        expect(printed).not.toContain(nonce.lines('dpop-nonce')[0]);
+      }
     });
 
     it('keeps Retry-After, and says nothing of what our side lacks', async () => {
@@ -573,7 +604,7 @@ describe.each(platforms)('on %s', (platform) => {
       Rewriting.seen.length = 0;
       const { lines } = await ask('/r', { token: lost });
       expect(lines('retry-after')).toEqual([expect.stringMatching(/^\d+$/)]);
-      expect(Rewriting.seen).toMatchObject([{ status: 503, message: 'Holdfast Exception' }]);
+      expect(Rewriting.seen).toMatchObject([{ status: 503, message: 'Unavailable for the moment.' }]);
     });
 
     it('does not become the route where a filter swallows it', async () => {

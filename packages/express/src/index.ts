@@ -2,17 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type Access,
   type AccessTokenClaims,
-  isUnavailable,
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
+  type ProtectedResourceRequest,
   protectedResource,
-  REASONS,
   type Refusal,
   type Requirements,
   UNPROTECTED,
 } from '@holdfast/core';
-import { errorHeaders, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
+import { HoldfastError, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -26,6 +25,7 @@ export type {
   ResourceEvent,
 } from '@holdfast/core';
 export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
+export { HoldfastError } from '@holdfast/core/node';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
@@ -50,29 +50,6 @@ export interface HoldfastMiddleware extends Middleware {
 export interface ExpressOptions {
   /** `respond` (default): Holdfast answers. `next`: the fields are set, and a {@link HoldfastError} goes to the error handler. */
   readonly refusals?: 'respond' | 'next';
-}
-
-/**
- * What the error handler gets with `refusals: 'next'`, and what {@link accessOf} throws. Express answers it by itself with the
- * right status and fields; an error handler of your own finds `status`, `headers`, and why in `refusal.rejection`.
- */
-export class HoldfastError extends Error {
-  override readonly name = 'HoldfastError';
-  readonly status: number;
-  readonly statusCode: number;
-  /** Whether the message may be sent to the client. */
-  readonly expose: boolean;
-  readonly headers: Readonly<Record<string, string | string[]>>;
-  readonly refusal: Refusal;
-
-  constructor(refusal: Refusal) {
-    super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
-    this.status = refusal.status;
-    this.statusCode = refusal.status;
-    this.expose = !isUnavailable(refusal.rejection);
-    this.headers = errorHeaders(refusal.fields);
-    this.refusal = refusal;
-  }
 }
 
 /** What was decided about a request that was let through: it has access, or this is the refusal for routes that need it. */
@@ -105,21 +82,20 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   const resource = isResource(options) ? options : protectedResource(options);
   const answer = refusals === 'next' ? handOn : respond;
 
-  async function decide(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
-    try {
-      const view = nodeRequest(request, request.originalUrl);
-      const result = await resource.verify(view);
-      // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
-      if (response.headersSent || response.destroyed) return;
-      if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
-      protections.set(view, { resource, result, answer });
-      setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
-      next();
-    } catch (error) {
-      next(error);
-    }
-  }
-  const protect: Middleware = (request, response, next) => void decide(request, response, next);
+  const carryOut = (result: Access | Refusal, view: ProtectedResourceRequest, response: ServerResponse, next: Next): void => {
+    // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
+    if (response.headersSent || response.destroyed) return;
+    if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+    protections.set(view, { resource, result, answer });
+    setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
+    next();
+  };
+  const protect: Middleware = (request, response, next) => {
+    const view = nodeRequest(request, request.originalUrl);
+    const result = resource.verify(view);
+    if (result instanceof Promise) result.then((known) => carryOut(known, view, response, next)).catch(next);
+    else carryOut(result, view, response, next);
+  };
   return Object.assign(protect, {
     ready: () => resource.ready(),
     close: () => resource.close(),

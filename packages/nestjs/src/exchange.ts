@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http';
-import type { Http2ServerRequest } from 'node:http2';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Fields, ProtectedResourceRequest } from '@holdfast/core';
-import { type FieldTarget, nodeRequest, setFields } from '@holdfast/core/node';
+import { type FieldTarget, isOver, nodeRequest, setFields } from '@holdfast/core/node';
 import type { ExecutionContext } from '@nestjs/common';
 
 type Message = (IncomingMessage | Http2ServerRequest) & { readonly originalUrl?: string };
@@ -35,12 +35,10 @@ export function exchangeIn(context: ExecutionContext): Exchange | undefined {
 export function exchangeOf(request: unknown, response: unknown): Exchange | undefined {
   const view = viewOf(request);
   if (view === undefined) return undefined;
-  const raw = member(response, 'raw') ?? response;
-  const is = (name: string, of: unknown = raw): boolean => member(of, name) === true;
-  // The compatibility layer of HTTP/2 says on the stream that the client has gone.
-  const over = (): boolean => is('headersSent') || is('destroyed') || is('destroyed', member(raw, 'stream'));
-  const to = fieldsOf(response);
-  return { view, over, setFields: (fields) => (to === undefined || over() ? undefined : setFields(to, fields)) };
+  const raw = [response, member(response, 'raw')].find(isResponse);
+  const over = (): boolean => raw !== undefined && isOver(raw);
+  const target = isReply(response) ? fieldsOf(response) : raw;
+  return { view, over, setFields: (fields) => (target === undefined || over() ? undefined : setFields(target, fields)) };
 }
 
 /** The view of a request: the same for the request of a framework and for the message of Node inside it. */
@@ -60,12 +58,22 @@ function isMessage(value: unknown): value is Message {
   return typeof member(value, 'pipe') === 'function' && Array.isArray(member(value, 'rawHeaders')) && member(value, 'socket') !== undefined;
 }
 
-/** Where the fields of a response are set: Fastify keeps those of a reply itself, and would replace what stands on Node's response. */
-function fieldsOf(response: unknown): FieldTarget | undefined {
-  if (typeof member(response, 'setHeader') === 'function') return response as FieldTarget;
-  if (typeof member(response, 'header') !== 'function') return undefined;
-  const reply = response as { getHeader: FieldTarget['getHeader']; header: FieldTarget['setHeader'] };
-  return { getHeader: (name) => reply.getHeader(name), setHeader: (name, value) => reply.header(name, value) };
+function isResponse(value: unknown): value is ServerResponse | Http2ServerResponse {
+  return typeof member(value, 'writeHead') === 'function' && typeof member(value, 'setHeader') === 'function';
+}
+
+/** Fastify keeps the fields of a reply itself, and would replace what stands on Node's response. */
+interface Reply {
+  getHeader(name: string): number | string | string[] | undefined;
+  header(name: string, value: unknown): unknown;
+}
+
+function isReply(value: unknown): value is Reply {
+  return typeof member(value, 'header') === 'function' && member(value, 'raw') !== undefined;
+}
+
+function fieldsOf(reply: Reply): FieldTarget {
+  return { getHeader: (name) => reply.getHeader(name), setHeader: (name, lines) => reply.header(name, lines) };
 }
 
 function member(object: unknown, name: string): unknown {
