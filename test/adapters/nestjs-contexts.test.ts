@@ -122,7 +122,10 @@ describe('GraphQL over HTTP (Mercurius)', () => {
     expect(await (await query(url, twice, headers)).json()).toEqual({ data: { one: { owner: 'user-1' }, two: { owner: 'user-1' } } });
     expect([decisions, reached]).toEqual([1, ['account', 'account']]);
     const again = await query(url, twice, headers);
-    expect([(await again.json()).data, again.headers.get('www-authenticate')]).toEqual([null, expect.stringContaining('invalid_dpop_proof')]);
+    expect([(await again.json()).data, again.headers.get('www-authenticate')]).toEqual([
+      null,
+      expect.stringContaining('invalid_dpop_proof'),
+    ]);
   });
 
   it.each([
@@ -303,7 +306,7 @@ describe('the guard', () => {
     expect(decisions).toBe(0);
   });
 
-  it('finds the request of Express in the context of Apollo, and of a reference resolver', async () => {
+  it('finds the request of Express in the context of Apollo, and of a reference resolver, and nowhere else', async () => {
     const guard = new HoldfastGuard(protectedResource(options()));
     const granted: unknown[] = [];
     const server = createServer((req, res) => {
@@ -312,46 +315,50 @@ describe('the guard', () => {
           [{}, {}, { req, res }, {}],
           [{ __typename: 'Account' }, { req, res }, {}],
         ])
-          granted.push(await guard.canActivate(contextOf('graphql', args)));
+          for (const type of ['graphql', 'rmq', 'ws', 'rpc', 'http']) granted.push(await guard.canActivate(contextOf(type, args)));
         res.end();
       })();
     });
     const port = await listen(server);
     await fetch(`http://127.0.0.1:${port}/r`, { headers: { authorization: `Bearer ${token}` } });
     await stop(server);
-    expect([granted, decisions]).toEqual([[true, true], 1]);
+    const onlyGraphql = [true, false, false, false, false];
+    expect([granted, decisions]).toEqual([[...onlyGraphql, ...onlyGraphql], 1]);
   });
 
-  it.each(Object.keys(PLATFORMS) as Platform[])('on %s works in a guard of the application that asks it, as mixed applications do', async (platform) => {
-    @Injectable()
-    class TokenOrKey {
-      readonly #guard: HoldfastGuard;
-      constructor(guard: HoldfastGuard) {
-        this.#guard = guard;
+  it.each(Object.keys(PLATFORMS) as Platform[])(
+    'on %s works in a guard of the application that asks it, as mixed applications do',
+    async (platform) => {
+      @Injectable()
+      class TokenOrKey {
+        readonly #guard: HoldfastGuard;
+        constructor(guard: HoldfastGuard) {
+          this.#guard = guard;
+        }
+        async canActivate(context: ExecutionContextHost): Promise<boolean> {
+          const { headers } = context.switchToHttp().getRequest<{ headers: Record<string, string> }>();
+          return headers['x-api-key'] === 'letmein' || (await this.#guard.canActivate(context));
+        }
       }
-      async canActivate(context: ExecutionContextHost): Promise<boolean> {
-        const { headers } = context.switchToHttp().getRequest<{ headers: Record<string, string> }>();
-        return headers['x-api-key'] === 'letmein' || (await this.#guard.canActivate(context));
+      Reflect.defineMetadata('design:paramtypes', [HoldfastGuard], TokenOrKey);
+      @Controller()
+      class Routes {
+        @Get('r')
+        get(): string {
+          return 'reached';
+        }
       }
-    }
-    Reflect.defineMetadata('design:paramtypes', [HoldfastGuard], TokenOrKey);
-    @Controller()
-    class Routes {
-      @Get('r')
-      get(): string {
-        return 'reached';
-      }
-    }
-    @Module({
-      imports: [HoldfastModule.forRoot(options())],
-      providers: [HoldfastGuard, { provide: APP_GUARD, useClass: TokenOrKey }],
-      controllers: [Routes],
-    })
-    class Root {}
-    const { app, ask } = await serveNest(platform, Root);
-    open.push(app);
-    expect((await ask('/r')).status).toBe(401);
-    expect((await ask('/r', { token })).body).toBe('reached');
-    expect((await ask('/r', { lines: ['X-Api-Key: letmein'] })).body).toBe('reached');
-  });
+      @Module({
+        imports: [HoldfastModule.forRoot(options())],
+        providers: [HoldfastGuard, { provide: APP_GUARD, useClass: TokenOrKey }],
+        controllers: [Routes],
+      })
+      class Root {}
+      const { app, ask } = await serveNest(platform, Root);
+      open.push(app);
+      expect((await ask('/r')).status).toBe(401);
+      expect((await ask('/r', { token })).body).toBe('reached');
+      expect((await ask('/r', { lines: ['X-Api-Key: letmein'] })).body).toBe('reached');
+    },
+  );
 });

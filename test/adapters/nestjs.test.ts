@@ -1,6 +1,6 @@
 // What the contract of adapters does not say: how Holdfast stands in an application of NestJS 12, on Express and on Fastify.
 import 'reflect-metadata';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import {
   Access,
@@ -13,6 +13,7 @@ import {
   HoldfastModule,
   type HoldfastOptionsFactory,
   MaybeAccess,
+  maybeAccessOf,
   type ProtectedResource,
   type ProtectedResourceOptions,
   protectedResource,
@@ -130,10 +131,7 @@ describe.each(platforms)('on %s', (platform) => {
     it.each([
       ['useClass', [GUARDED]],
       ['useExisting', [HoldfastGuard, { provide: APP_GUARD, useExisting: HoldfastGuard }]],
-      [
-        'useFactory',
-        [{ provide: APP_GUARD, useFactory: (r: ProtectedResource) => new HoldfastGuard(r), inject: [HOLDFAST_RESOURCE] }],
-      ],
+      ['useFactory', [{ provide: APP_GUARD, useFactory: (r: ProtectedResource) => new HoldfastGuard(r), inject: [HOLDFAST_RESOURCE] }]],
     ])('protects everything as APP_GUARD with %s', async (_, providers) => {
       const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], providers, controllers: [Whole, Part] });
       const served = await serve(platform, root);
@@ -180,7 +178,15 @@ describe.each(platforms)('on %s', (platform) => {
       );
       expect((await served.ask('/api/v1/Files/a/b', { token })).body).toBe('file');
       expect((await served.ask('/api/v2/Files/Item', { token })).status).toBe(200);
-      const paths = ['/api/v1/Files/a', '/api/v1/files/a', '/API/V1/FILES/a', '/api/v1/Fil%65s/a', '/api/v2/Files/Item', '/api//v1/Files/a', '/api/v1/Files/../Files/a'];
+      const paths = [
+        '/api/v1/Files/a',
+        '/api/v1/files/a',
+        '/API/V1/FILES/a',
+        '/api/v1/Fil%65s/a',
+        '/api/v2/Files/Item',
+        '/api//v1/Files/a',
+        '/api/v1/Files/../Files/a',
+      ];
       for (const path of paths) expect([401, 404], path).toContain((await served.ask(path)).status);
       expect((await served.ask('/api/v1/Files/a')).status).toBe(401);
       expect((await served.ask('/api/v2/Files/Item')).status).toBe(401);
@@ -221,12 +227,10 @@ describe.each(platforms)('on %s', (platform) => {
         }
       }
       const { ask } = await serve(platform, guarded([Things]), (app) =>
-        app
-          .setGlobalPrefix('api')
-          .use((request: { url: string; originalUrl: string }, _response: unknown, next: () => void) => {
-            request.originalUrl = '/elsewhere';
-            next();
-          }),
+        app.setGlobalPrefix('api').use((request: { url: string; originalUrl: string }, _response: unknown, next: () => void) => {
+          request.originalUrl = '/elsewhere';
+          next();
+        }),
       );
       const bound = await issuer.token({ cnf: { jkt: key.thumbprint } });
       const proof = (htu: string): string => makeProof({ key, token: bound, htu, iat: Math.floor(Date.now() / 1000) });
@@ -329,6 +333,26 @@ describe.each(platforms)('on %s', (platform) => {
       expect(await statuses(late, ['/r', '/early'], { token })).toEqual({ '/r': 200, '/early': 401 });
       const early = await serve(platform, guarded([Scoped, Early]), (app) => app.use(app.get(HoldfastMiddleware).use));
       expect(await statuses(early, ['/r', '/early'], { token })).toEqual({ '/r': 200, '/early': 200 });
+    });
+
+    it('does not let a route run where somebody has answered before it', async () => {
+      let reached = 0;
+      @Controller()
+      class Answered {
+        @Get('answered')
+        get(): string {
+          reached += 1;
+          return 'reached';
+        }
+      }
+      const late = (_request: unknown, response: ServerResponse, next: () => void): void => {
+        response.writeHead(408).end('late');
+        next();
+      };
+      const { ask } = await serve(platform, guarded([Answered]), (app) => app.use('/answered', late));
+      expect([(await ask('/answered', { token })).body, reached]).toEqual(['late', 0]);
+      const early = await serve(platform, guarded([Answered]), (app) => app.use(late).use(app.get(HoldfastMiddleware).use));
+      expect([(await early.ask('/answered', { token })).body, reached]).toEqual(['late', 0]);
     });
 
     it('protects server-sent events before the first', async () => {
@@ -607,6 +631,31 @@ describe.each(platforms)('on %s', (platform) => {
       expect(Rewriting.seen).toMatchObject([{ status: 503, message: 'Unavailable for the moment.' }]);
     });
 
+    it('leaves the request without access, for filters and what else comes after', async () => {
+      const asked: unknown[] = [];
+      @Catch()
+      class Asking implements ExceptionFilter {
+        readonly #adapters: HttpAdapterHost;
+        constructor(adapters: HttpAdapterHost) {
+          this.#adapters = adapters;
+        }
+        catch(_: unknown, host: ArgumentsHost): void {
+          const request = host.switchToHttp().getRequest<object>();
+          for (const ask of [accessOf, maybeAccessOf]) {
+            try {
+              asked.push(ask(request));
+            } catch (error) {
+              asked.push(error instanceof HoldfastException && error.refusal.rejection.rejected);
+            }
+          }
+          this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), 'asked', 200);
+        }
+      }
+      const { ask } = await serve(platform, guarded([Routes]), (app) => app.useGlobalFilters(new Asking(app.get(HttpAdapterHost))));
+      await ask('/r', { token: 'a.b.c' });
+      expect(asked).toEqual(['token.malformed', 'token.malformed']);
+    });
+
     it('does not become the route where a filter swallows it', async () => {
       @Catch(HoldfastException)
       class Swallowing implements ExceptionFilter {
@@ -696,6 +745,26 @@ describe.each(platforms)('on %s', (platform) => {
       expect([(await ask('/uploads', { ...whole, token })).body, order]).toEqual(['{"members":1}', ['middleware']]);
     });
 
+    it('lets pass, without access, what asks for nothing that needs it', async () => {
+      @Controller()
+      class Optional {
+        @Get('maybe')
+        maybe(@MaybeAccess() access: Access | undefined): object {
+          return { sub: access?.claims.sub ?? null };
+        }
+
+        @Get('must')
+        must(@Access() access: Access): object {
+          return access;
+        }
+      }
+      const root = moduleOf({ imports: [HoldfastModule.forRoot(options({ credentials: 'optional' }))], controllers: [Optional] });
+      const { ask } = await serve(platform, root, (app) => app.use(app.get(HoldfastMiddleware).use));
+      expect([(await ask('/maybe')).body, (await ask('/maybe', { token })).body]).toEqual(['{"sub":null}', '{"sub":"user-1"}']);
+      expect(await ask('/must')).toMatchObject({ status: 401, challenges: [{}, {}] });
+      expect((await ask('/maybe', { token: 'a.b.c' })).status).toBe(401);
+    });
+
     it('hands refusals to the filters of the application', async () => {
       @Catch(HoldfastException)
       class Own implements ExceptionFilter {
@@ -704,7 +773,11 @@ describe.each(platforms)('on %s', (platform) => {
           this.#adapters = adapters;
         }
         catch(exception: HoldfastException, host: ArgumentsHost): void {
-          this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), { why: exception.refusal.rejection.rejected }, exception.getStatus());
+          this.#adapters.httpAdapter.reply(
+            host.switchToHttp().getResponse(),
+            { why: exception.refusal.rejection.rejected },
+            exception.getStatus(),
+          );
         }
       }
       const { ask } = await serve(platform, guarded([Uploads]), (app) =>
@@ -733,10 +806,7 @@ describe.each(platforms)('on %s', (platform) => {
     };
 
     it('protect each the routes of the modules that import them', async () => {
-      const served = await serve(
-        platform,
-        moduleOf({ imports: [feature('a', 'https://a.example'), feature('b', 'https://b.example')] }),
-      );
+      const served = await serve(platform, moduleOf({ imports: [feature('a', 'https://a.example'), feature('b', 'https://b.example')] }));
       const [forA, forB] = [await issuer.token({ aud: 'https://a.example' }), await issuer.token({ aud: 'https://b.example' })];
       expect(await statuses(served, ['/a', '/b'], { token: forA })).toEqual({ '/a': 200, '/b': 401 });
       expect(await statuses(served, ['/a', '/b'], { token: forB })).toEqual({ '/a': 401, '/b': 200 });
@@ -752,7 +822,7 @@ describe.each(platforms)('on %s', (platform) => {
         }
       }
       const root = moduleOf({
-        imports: [HoldfastModule.forRoot(options()), feature('a', 'https://a.example')],
+        imports: [feature('b', 'https://b.example'), HoldfastModule.forRoot(options()), feature('a', 'https://a.example')],
         controllers: [Rest],
       });
       const served = await serve(platform, root);
@@ -885,7 +955,11 @@ describe('HoldfastModule', () => {
     await app.init();
     await adapter.getInstance().ready();
     const refused = await app.inject({ url: '/r' });
-    expect([refused.statusCode, refused.body, refused.headers['www-authenticate']]).toEqual([401, '', [expect.any(String), expect.any(String)]]);
+    expect([refused.statusCode, refused.body, refused.headers['www-authenticate']]).toEqual([
+      401,
+      '',
+      [expect.any(String), expect.any(String)],
+    ]);
     const granted = await app.inject({ url: '/r', headers: { authorization: `Bearer ${token}` } });
     expect([granted.statusCode, granted.json()]).toEqual([200, { sub: 'user-1' }]);
   });
@@ -959,7 +1033,11 @@ describe('in tests of applications', () => {
   });
 
   it('overrideGuard opens routes, and gives no access', async () => {
-    const ask = await start(Test.createTestingModule({ imports: [root()] }).overrideGuard(HoldfastGuard).useValue({ canActivate: () => true }));
+    const ask = await start(
+      Test.createTestingModule({ imports: [root()] })
+        .overrideGuard(HoldfastGuard)
+        .useValue({ canActivate: () => true }),
+    );
     expect((await ask('/r')).body).toBe('reached');
     expect((await ask('/access')).status).toBe(401);
   });
@@ -973,13 +1051,23 @@ describe('in tests of applications', () => {
   it('overrideProvider(HOLDFAST_RESOURCE) says who is calling', async () => {
     const access = { granted: true, confirmed: true, claims: { sub: 'tester', scope: 'write' }, confirmations: [], fields: [] };
     const resource = { verify: async () => access, authorize: () => access };
-    const ask = await start(Test.createTestingModule({ imports: [everywhere()] }).overrideProvider(HOLDFAST_RESOURCE).useValue(resource));
+    const ask = await start(
+      Test.createTestingModule({ imports: [everywhere()] })
+        .overrideProvider(HOLDFAST_RESOURCE)
+        .useValue(resource),
+    );
     expect([(await ask('/r')).body, (await ask('/access')).body]).toEqual(['reached', '{"sub":"tester"}']);
   });
 
   it('overrideProvider(HOLDFAST_RESOURCE) can be a resource with keys of the test', async () => {
-    const own = protectedResource(options({ audience: 'https://test.example', keys: { jwks: { keys: issuer.keys.map((one) => one.publicJwk) } } }));
-    const ask = await start(Test.createTestingModule({ imports: [everywhere()] }).overrideProvider(HOLDFAST_RESOURCE).useValue(own));
+    const own = protectedResource(
+      options({ audience: 'https://test.example', keys: { jwks: { keys: issuer.keys.map((one) => one.publicJwk) } } }),
+    );
+    const ask = await start(
+      Test.createTestingModule({ imports: [everywhere()] })
+        .overrideProvider(HOLDFAST_RESOURCE)
+        .useValue(own),
+    );
     expect((await ask('/access', { token })).status).toBe(401);
     expect((await ask('/access', { token: await issuer.token({ aud: 'https://test.example' }) })).status).toBe(200);
   });

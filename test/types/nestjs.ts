@@ -19,7 +19,17 @@ import {
   Public,
   Requires,
 } from '@holdfast/nestjs';
-import { type CanActivate, Controller, Get, Inject, type MiddlewareConsumer, Module, type NestMiddleware, Req, type Type } from '@nestjs/common';
+import {
+  type CanActivate,
+  Controller,
+  Get,
+  Inject,
+  type MiddlewareConsumer,
+  Module,
+  type NestMiddleware,
+  Req,
+  type Type,
+} from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
 import type { Request } from 'express';
 import type { FastifyRequest } from 'fastify';

@@ -9,7 +9,6 @@ import {
   Module,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
-  type OnModuleInit,
   type Provider,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
@@ -91,7 +90,7 @@ const RESOURCE: Provider = {
  * imports: [HoldfastModule.forRoot({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() })],
  * providers: [{ provide: APP_GUARD, useClass: HoldfastGuard }],
  */
-export class HoldfastModule extends Configurable implements OnModuleInit, OnApplicationBootstrap, OnApplicationShutdown {
+export class HoldfastModule extends Configurable implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #references: ModuleRef;
   readonly #ready: boolean;
 
@@ -117,11 +116,6 @@ export class HoldfastModule extends Configurable implements OnModuleInit, OnAppl
     return super.forRootAsync(options);
   }
 
-  /** Refuses to start where options come from a provider of request scope: each request would have used proofs of its own. */
-  onModuleInit(): void {
-    this.#resource();
-  }
-
   async onApplicationBootstrap(): Promise<void> {
     const resource = this.#resource();
     if (!isGuarded(resource)) {
@@ -137,6 +131,7 @@ export class HoldfastModule extends Configurable implements OnModuleInit, OnAppl
     if (made.has(resource)) await resource.close();
   }
 
+  /** Nest refuses to give one of request scope, and so to start: each request would have used up proofs of its own. */
   #resource(): ProtectedResource {
     return this.#references.get<ProtectedResource>(HOLDFAST_RESOURCE);
   }
