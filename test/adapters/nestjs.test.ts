@@ -350,12 +350,12 @@ describe.each(platforms)('on %s', (platform) => {
         next();
       };
       let decisions = 0;
-      const root = guarded([Answered], { onEvent: () => (decisions += 1) });
-      const prepares: Parameters<typeof serveNest>[2][] = [
-        (app) => app.use(late),
-        (app) => app.use(late).use(app.get(HoldfastMiddleware).use),
-      ];
-      for (const prepare of prepares) {
+      const imports = [HoldfastModule.forRoot(options({ onEvent: () => (decisions += 1) }))];
+      for (const [providers, prepare] of [
+        [[GUARDED], (app: INestApplication) => app.use(late)],
+        [[], (app: INestApplication) => app.use(late).use(app.get(HoldfastMiddleware).use)],
+      ] as const) {
+        const root = moduleOf({ imports, providers: [...providers], controllers: [Answered] });
         const { ask } = await serve(platform, root, prepare);
         expect((await ask('/answered', { token })).body).toBe('late');
         // Fastify asks nobody any more.
