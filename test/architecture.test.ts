@@ -128,8 +128,12 @@ const ADAPTERS: Record<string, Kind> = {
   '@holdfast/core/node': 'static',
   'node:http': 'type',
   'node:http2': 'type',
-  fastify: 'type',
-  'fastify-plugin': 'static',
+};
+
+/** And beside that each the framework it is for, as far as it has to. */
+const FRAMEWORKS: Record<string, Record<string, Kind>> = {
+  fastify: { fastify: 'type', 'fastify-plugin': 'static' },
+  nestjs: { '@nestjs/common': 'static', '@nestjs/core': 'static' },
 };
 
 /** What a package that is no adapter may import. Clients of Redis are the application's own: not even their types are imported. */
@@ -338,7 +342,10 @@ function faultsOfImport(one: Import): string[] {
   const target = targetOf(one);
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
-  if (core === undefined) return target === undefined ? atMost((PACKAGES[packageOf(from)] ?? ADAPTERS)[specifier]) : [];
+  if (core === undefined) {
+    const allowed = PACKAGES[packageOf(from)] ?? { ...ADAPTERS, ...FRAMEWORKS[packageOf(from)] };
+    return target === undefined ? atMost(allowed[specifier]) : [];
+  }
   if (target === undefined) {
     if (isBuiltin(specifier) && !specifier.startsWith('node:')) return fault(`imports ${specifier} without node:`);
     return atMost(Object.entries(DEPENDENCIES[specifier] ?? {}).find(([place]) => placed(from, [place]))?.[1]);
@@ -417,7 +424,7 @@ describe('The sources of published packages', () => {
       );
       expect(used, `${specifier} in an adapter`).toBe(true);
     }
-    for (const [name, specifiers] of Object.entries(PACKAGES)) {
+    for (const [name, specifiers] of [...Object.entries(FRAMEWORKS), ...Object.entries(PACKAGES)]) {
       for (const specifier of Object.keys(specifiers)) {
         const used = imports.some((one) => one.specifier === specifier && packageOf(one.from) === name);
         expect(used, `${specifier} in ${name}`).toBe(true);
@@ -493,6 +500,8 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
   ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
   ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
+  ['an adapter with the framework of another', 'express/src/index.ts', "import { Injectable } from '@nestjs/common';", /imports @nestjs/],
+  ['metadata by way of another package', 'nestjs/src/policy.ts', "import 'reflect-metadata';", /imports reflect-metadata/],
   ['socket.authorized', 'core/src/certificate/tls-connection.ts', 'if (socket.authorized) accept();', /lies on resumed/],
   ['socket?.["authorized"]', 'core/src/certificate/tls-connection.ts', 'if (socket?.["authorized"]) accept();', /lies on resumed/],
   ['{ authorized } of a socket', 'core/src/certificate/tls-connection.ts', 'const { authorized } = socket;', /lies on resumed/],
