@@ -296,8 +296,8 @@ describe('What the edge says of the certificate', () => {
 
   it('may be another field with other values, and a star stands for what follows', async () => {
     const certificate = nginx({ trust, verified: { field: 'X-Verdict', values: ['OK', 'FAILED:self*'] } });
-    const ask = (value: string): Promise<string> => askAt({ certificate }, [line(), `X-Verdict: ${value}`], owner.thumbprint);
-    expect(await Promise.all(['OK', 'FAILED:self-signed', 'FAILED:expired', 'OK, OK', 'SUCCESS'].map(ask))).toEqual([
+    const verdict = (value: string): Promise<string> => askAt({ certificate }, [line(), `X-Verdict: ${value}`], owner.thumbprint);
+    expect(await Promise.all(['OK', 'FAILED:self-signed', 'FAILED:expired', 'OK, OK', 'SUCCESS'].map(verdict))).toEqual([
       GRANTED,
       GRANTED,
       ...['', '', ''].map(() => 'certificate.not_verified'),
@@ -306,15 +306,15 @@ describe('What the edge says of the certificate', () => {
 
   it('is always there from an edge of Auth0, whatever it says', async () => {
     const cert = `client-certificate: ${encodeURIComponent(owner.cert)}`;
-    const ask = (more: string[], verified?: true): Promise<string> =>
+    const verdict = (more: string[], verified?: true): Promise<string> =>
       askAt({ certificate: auth0CustomerEdge({ trust, ...(verified && { verified }) }) }, [cert, ...more], owner.thumbprint);
-    for (const verdict of ['SUCCESS', 'FAILED:self-signed certificate', 'NONE']) {
-      expect(await ask([`client-certificate-ca-verified: ${verdict}`])).toBe(GRANTED);
+    for (const word of ['SUCCESS', 'FAILED:self-signed certificate', 'NONE']) {
+      expect(await verdict([`client-certificate-ca-verified: ${word}`])).toBe(GRANTED);
     }
-    expect(await ask([])).toBe('certificate.not_verified');
-    expect(await ask(['client-certificate-ca-verified: maybe'])).toBe('certificate.not_verified');
-    expect(await ask(['client-certificate-ca-verified: SUCCESS'], true)).toBe(GRANTED);
-    expect(await ask(['client-certificate-ca-verified: NONE'], true)).toBe('certificate.not_verified');
+    expect(await verdict([])).toBe('certificate.not_verified');
+    expect(await verdict(['client-certificate-ca-verified: maybe'])).toBe('certificate.not_verified');
+    expect(await verdict(['client-certificate-ca-verified: SUCCESS'], true)).toBe(GRANTED);
+    expect(await verdict(['client-certificate-ca-verified: NONE'], true)).toBe('certificate.not_verified');
   });
 });
 
