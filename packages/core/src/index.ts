@@ -44,6 +44,7 @@ export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,
   isRejection,
