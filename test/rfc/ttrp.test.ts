@@ -1,5 +1,6 @@
 // Certificates from a proxy that ends TLS (RFC 9440). Where edges.md and the row differ, what edges really send decides: no
 // parameters, one spelling. Every refusal is 401 invalid_token (RFC 6750 §3.1); only the event tells the reasons apart.
+import { createServer } from 'node:http';
 import {
   apache,
   auth0CustomerEdge,
@@ -12,12 +13,15 @@ import {
   nginx,
   rfc9440,
 } from '@holdfast/core';
+import { holdfast } from '@holdfast/express';
 import { extension, issue } from '@holdfast/test-support/authority';
+import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
+import express from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EDGE, viewOf } from '../edges/view.ts';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
-import { type Api, type ApiOptions, GRANTED, refusalOf, startApi, verdictOf } from './api.ts';
+import { type Api, type ApiOptions, AUDIENCE, GRANTED, refusalOf, startApi, verdictOf } from './api.ts';
 
 const { appendixA } = vectors.rfc9440_client_cert;
 const CLIENT_CERT = `Client-Cert: ${appendixA.clientCert}`;
@@ -224,6 +228,30 @@ describe('TTRP: the certificate in a field of the edge (RFC 9440)', () => {
       expect(headers.map(([name]) => name.toLowerCase())).not.toEqual(expect.arrayContaining([expect.stringMatching(/^client-cert/)]));
       expect(body).not.toContain(base64.slice(0, 40));
     }
+  });
+
+  it('TTRP-17 what it is granted is not answered from a cache to another: Vary names the field, beside what others have put there', async () => {
+    const { headers } = await api.ask(`Bearer ${await api.issuer.token({ cnf: { 'x5t#S256': LEAF } })}`, {
+      lines: [FROM_EDGE, CLIENT_CERT],
+    });
+    expect(headers.flatMap(([name, value]) => (name.toLowerCase() === 'vary' ? [value] : []))).toEqual(['client-cert']);
+    const app = express();
+    app.use((_request, response, next) => {
+      response.vary('Origin');
+      next();
+    });
+    app.use(holdfast({ issuer: api.issuer.url, audience: AUDIENCE, dpop: false, now: api.clock.now, certificate: rfc9440({ trust }) }));
+    app.get('/r', (_request, response) => void response.vary('Accept').json({}));
+    const server = createServer(app);
+    const response = await fetch(`http://127.0.0.1:${await listen(server)}/r`, {
+      headers: {
+        authorization: `Bearer ${await api.issuer.token({ cnf: { 'x5t#S256': LEAF } })}`,
+        'edge-key': KEY,
+        'client-cert': appendixA.clientCert,
+      },
+    });
+    expect([response.status, response.headers.get('vary')]).toEqual([200, 'Origin, client-cert, Accept']);
+    await stop(server);
   });
 
   it('TTRP-18 is the one source: the certificate of the edge on its TLS connection to us never stands in, nor the other way', async () => {

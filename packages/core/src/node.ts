@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { tlsConnection } from './certificate/tls-connection.ts';
-import type { Fields, Refusal } from './challenge/refusal.ts';
+import { type Fields, type Refusal, SHARED_LISTS } from './challenge/refusal.ts';
 import type { Connection, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -62,11 +62,11 @@ class NodeRequest implements ProtectedResourceRequest {
   }
 }
 
-/** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
+/** Sets fields on a response, several lines of one name as several lines. What others have put into a list that is not ours alone stays there. */
 export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
   if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
-    if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
+    if (SHARED_LISTS.has(name)) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
     else response.setHeader(name, lines);
   }
 }

@@ -82,7 +82,7 @@ export function readForwardedField(check: Check, name: string, options: unknown)
     sizeCalculation: (_certificate, key) => key.length,
   });
 
-  return (request) => {
+  const source = (request: ProtectedResourceRequest): Certificate | Rejection => {
     const lines = request.fieldLines(field);
     const [value, ...others] = lines;
     if (value === undefined) return reject('certificate.missing', { detail: `no ${field}` });
@@ -100,6 +100,7 @@ export function readForwardedField(check: Check, name: string, options: unknown)
     remembered.set(key, certificate);
     return certificate;
   };
+  return Object.assign(source, { field });
 }
 
 const NONE: readonly string[] = Object.freeze([]);
