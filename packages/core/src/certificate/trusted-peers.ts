@@ -66,7 +66,10 @@ export function readTrust(check: Check, option: string, value: unknown): Distrus
     return nobody;
   }
   const { peers, secret, pinnedCertificate } = check.object(option, value, TRUST_NAMES);
-  if (peers === undefined && secret === undefined && pinnedCertificate === undefined) check.wrongKind(option, value, FIX);
+  if (peers === undefined && secret === undefined && pinnedCertificate === undefined) {
+    check.wrongKind(option, value, FIX);
+    return nobody;
+  }
   const isWeak = secret === undefined && pinnedCertificate === undefined;
   const tests = [
     ...(peers === undefined ? [] : [readPeers(check, `${option}.peers`, peers, isWeak)]),
@@ -78,7 +81,7 @@ export function readTrust(check: Check, option: string, value: unknown): Distrus
     for (const { name, holds } of tests) {
       if (!holds(request)) return reject('certificate.untrusted_peer', { detail: name, received: nameOf(peer) });
     }
-    return tests.length === 0 ? nobody(request) : undefined;
+    return undefined;
   };
 }
 
