@@ -239,6 +239,19 @@ describe('The certificate of the edge', () => {
     ]);
   });
 
+  it('is hashed once for a connection', async () => {
+    const source = trusting({ pinnedCertificate: edge.cert });
+    let asked = 0;
+    const { connection, ...request } = viewOf({ fields: [FIELD] });
+    const peerCertificate = (): Uint8Array => {
+      asked += 1;
+      return edge.der;
+    };
+    const counting = { ...connection, peerCertificate };
+    for (let i = 0; i < 3; i += 1) expect(await source({ ...request, connection: counting })).toEqual({ thumbprint: THUMBPRINT });
+    expect(asked).toBe(1);
+  });
+
   it('is no certificate of a client: it never stands in for the field', async () => {
     const source = trusting({ pinnedCertificate: edge.cert });
     expect(await source(viewOf({ der: edge.der }))).toMatchObject({ rejected: 'certificate.missing' });
@@ -458,6 +471,12 @@ describe('Bad options', () => {
       '- fromForwardedField.verified.values',
       '- fromForwardedField.longest',
     ]);
+  });
+
+  it.each([[['*']], [['']], [[]], ['SUCCESS'], [undefined], [[7]]])('in place of the values of a verdict: %j', (values) => {
+    const verified = { field: 'X-Verify', values };
+    const problems = problemsOf(() => fromForwardedField({ field: 'X', format: 'pem', trust: { peers: ['10.1.2.3'] }, verified } as never));
+    expect(problems).toEqual([expect.stringMatching(/verified\.values: .*Give a list of the values that say so/)]);
   });
 
   it.each<[string, unknown]>([

@@ -189,6 +189,8 @@ describe('TTRP: the certificate in a field of the edge (RFC 9440)', () => {
       expect(await read(`${first}\t ,  ${second}`)).toEqual(chain);
       expect(await read(first)).toEqual(chain.slice(0, 1));
       expect(await read()).toEqual([]);
+      expect(await read('')).toEqual([]);
+      expect(await read(first, '')).toBe('certificate.malformed');
     });
 
     it('TTRP-13 and without Client-Cert it counts for nothing', async () => {
@@ -202,7 +204,6 @@ describe('TTRP: the certificate in a field of the edge (RFC 9440)', () => {
       ['an inner list', `(${first})`],
       ['a string', `"${first}"`],
       ['a token', 'x'],
-      ['nothing', ''],
       ['a byte sequence that is no certificate', ':aGVsbG8=:'],
       ['parameters', `${first};x=1`],
       ['a dictionary', `a=${first}`],
@@ -211,6 +212,14 @@ describe('TTRP: the certificate in a field of the edge (RFC 9440)', () => {
       expect(await read(value)).toBe('certificate.malformed');
       expect(await read(first, value)).toBe('certificate.malformed');
       expect(await ask([CLIENT_CERT, `Client-Cert-Chain: ${value}`])).toBe('certificate.malformed');
+    });
+
+    it('TTRP-14 and so is a list that is longer than a value may be', async () => {
+      const short = rfc9440({ trust: { peers: [EDGE] }, longest: appendixA.clientCert.length + 10 });
+      const view = (...lines: readonly string[]): ReturnType<typeof viewOf> =>
+        viewOf({ fields: [['Client-Cert', appendixA.clientCert], ...lines.map((line) => ['Client-Cert-Chain', line])] });
+      expect(await short(view(appendixA.clientCert))).toMatchObject({ thumbprint: LEAF });
+      expect(await short(view(first, second))).toMatchObject({ rejected: 'certificate.malformed' });
     });
 
     it('TTRP-15 only the leaf is what a token is bound to', async () => {
@@ -325,10 +334,10 @@ describe('What the edge says of the certificate', () => {
   it('may be another field with other values, and a star stands for what follows', async () => {
     const certificate = nginx({ trust, verified: { field: 'X-Verdict', values: ['OK', 'FAILED:self*'] } });
     const verdict = (value: string): Promise<string> => askAt({ certificate }, [line(), `X-Verdict: ${value}`], owner.thumbprint);
-    expect(await Promise.all(['OK', 'FAILED:self-signed', 'FAILED:expired', 'OK, OK', 'SUCCESS'].map(verdict))).toEqual([
+    expect(await Promise.all(['OK', 'FAILED:self-signed', 'FAILED:expired', 'OK, OK', 'SUCCESS', 'NOT FAILED:self'].map(verdict))).toEqual([
       GRANTED,
       GRANTED,
-      ...['', '', ''].map(() => 'certificate.not_verified'),
+      ...['', '', '', ''].map(() => 'certificate.not_verified'),
     ]);
   });
 
