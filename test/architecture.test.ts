@@ -466,7 +466,7 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
     /imports node:net/,
   ],
   ['ipaddr.js beside its file', 'core/src/certificate/trusted-peers.ts', "import ipaddr from 'ipaddr.js';", /imports ipaddr/],
-  ['the field of an edge beside the presets', 'core/src/certificate/forwarded.ts', "const a = 'X-SSL-Cert';", /knows the field/],
+  ['the field of an edge beside the presets', 'core/src/certificate/forwarded.ts', "const a = 'Client-Cert';", /knows the field/],
   ['a dependency that nobody knows', 'core/src/request.ts', "import lodash from 'lodash';", /imports lodash/],
   ['a built-in elsewhere', 'core/src/keys/key-set.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
   ['a built-in without node:', 'core/src/crypto/node.ts', "import { createHash } from 'crypto';", /without node:/],
