@@ -1,6 +1,8 @@
-import type { IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import https from 'node:https';
-import { TLSSocket } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, TLSSocket } from 'node:tls';
 import { Agent } from 'undici';
 
 /** What a client trusts, and how it identifies itself; PEM. An `Identity` may be spread into it. */
@@ -83,4 +85,46 @@ export async function requestOnce(options: OneRequest): Promise<OneResponse> {
 
 function pairs(rawHeaders: readonly string[]): [name: string, value: string][] {
   return rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? '']] : []));
+}
+
+/** Whatever `tls.connect` takes; the host is 127.0.0.1 by default, and `localhost` the server name. */
+export interface OneHttp2Request extends Omit<ConnectionOptions, 'port' | 'path'> {
+  readonly port: number;
+  readonly path?: string;
+  readonly method?: string;
+  readonly headers?: OutgoingHttpHeaders;
+}
+
+/** One request over HTTP/2 on a connection of its own. Field names are sent in lower case; an array is several lines. */
+export async function requestOnceHttp2(options: OneHttp2Request): Promise<OneResponse> {
+  const { port, path = '/', method = 'GET', headers = {}, servername = 'localhost', ...tls } = options;
+  let offered: Buffer | undefined;
+  const socket = connectTls({ host: '127.0.0.1', ...tls, servername, port, ALPNProtocols: ['h2'] });
+  socket.on('session', (session: Buffer) => {
+    offered = session;
+  });
+  await once(socket, 'secureConnect');
+  if (socket.alpnProtocol !== 'h2') throw new Error('requestOnceHttp2: the server does not speak HTTP/2');
+  const session = connectHttp2(`https://${servername}:${port}`, { createConnection: () => socket });
+  try {
+    const stream = session.request({ ':path': path, ':method': method, ...headers });
+    stream.end();
+    const answer = new Promise<IncomingHttpHeaders & { ':status'?: number }>((resolve, reject) =>
+      stream.once('response', resolve).once('error', reject),
+    );
+    session.once('error', (error) => stream.destroy(error));
+    const { ':status': status = 0, ...fields } = await answer;
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+    return {
+      status,
+      headers: Object.entries(fields).flatMap(([name, value]) => [value ?? []].flat().map((line): [string, string] => [name, line])),
+      body: Buffer.concat(chunks).toString(),
+      protocol: socket.getProtocol(),
+      reused: socket.isSessionReused(),
+      ...(offered && { session: offered }),
+    };
+  } finally {
+    session.destroy();
+  }
 }
