@@ -177,7 +177,7 @@ function nameOf(commonName: string, organization?: string): x509.Name {
 }
 
 function alternativeNames(dnsNames: readonly string[]): x509.Extension {
-  return new x509.SubjectAlternativeNameExtension(dnsNames.map((value) => ({ type: 'dns', value })));
+  return new x509.SubjectAlternativeNameExtension(dnsNames.map((value) => ({ type: 'dns' as const, value })));
 }
 
 function clientUse({ dnsNames }: IdentityOptions = {}): x509.Extension[] {

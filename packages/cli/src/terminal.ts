@@ -1,0 +1,49 @@
+import { createInterface } from 'node:readline/promises';
+import { styleText } from 'node:util';
+
+/** Where a command reads and writes. */
+export interface Terminal {
+  /** What was asked for. */
+  out(text: string): void;
+  /** Questions, progress and problems, so that what was asked for can be piped. */
+  err(text: string): void;
+  /** Everything on standard input. */
+  input(): Promise<string>;
+  /** The answer to a question; undefined where nobody sits there. */
+  readonly ask: ((question: string) => Promise<string>) | undefined;
+  /** The columns of standard output; undefined where it is no terminal, and then nothing is coloured. */
+  readonly columns: number | undefined;
+}
+
+/** The terminal of this process. NO_COLOR (no-color.org) is Node's own business: `styleText` knows it. */
+export function processTerminal(): Terminal {
+  const { stdin, stdout, stderr } = process;
+  return {
+    out: (text) => void stdout.write(`${text}\n`),
+    err: (text) => void stderr.write(`${text}\n`),
+    async input() {
+      let text = '';
+      for await (const chunk of stdin) text += String(chunk);
+      return text;
+    },
+    ask: stdin.isTTY && stderr.isTTY ? ask : undefined,
+    columns: stdout.isTTY ? stdout.columns : undefined,
+  };
+}
+
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await lines.question(question);
+  } finally {
+    lines.close();
+  }
+}
+
+/** How a text looks on a terminal. */
+export type Look = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
+
+/** The text with a look, where the output is a terminal. */
+export function styled({ columns }: Pick<Terminal, 'columns'>, look: Look | readonly Look[], text: string): string {
+  return columns === undefined ? text : styleText([look].flat(), text);
+}
