@@ -1,8 +1,38 @@
 export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
+export {
+  apache,
+  auth0CustomerEdge,
+  awsAlb,
+  awsAlbPassthrough,
+  azureApplicationGateway,
+  azureAppService,
+  caddy,
+  cloudflare,
+  contour,
+  type EdgeOptions,
+  envoy,
+  type EnvoyOptions,
+  f5,
+  fastly,
+  gcpLoadBalancer,
+  type GcpOptions,
+  haproxy,
+  ingressNginx,
+  istio,
+  kong,
+  nginx,
+  rfc9440,
+  traefik,
+} from './certificate/edges.ts';
+export type { ForwardedFormat } from './certificate/formats.ts';
+export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
+export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
+export { dangerouslyTrustEveryPeer, type EdgeTrust, type EveryPeer } from './certificate/trusted-peers.ts';
+export type { XfccElements } from './certificate/xfcc.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';

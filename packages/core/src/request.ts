@@ -21,6 +21,8 @@ export interface Connection {
    * not ended, nor one that a later handshake replaced.
    */
   peerCertificate(): Uint8Array | undefined;
+  /** What the platform says of the connection, for sources that read it: `cf` of Workers, the event of API Gateway. */
+  readonly platform?: unknown;
 }
 
 /**

@@ -25,7 +25,34 @@ export type {
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
+export {
+  apache,
+  auth0CustomerEdge,
+  awsAlb,
+  awsAlbPassthrough,
+  azureApplicationGateway,
+  azureAppService,
+  caddy,
+  cloudflare,
+  contour,
+  dangerouslyTrustEveryPeer,
+  envoy,
+  EXPOSED_FIELDS,
+  f5,
+  fastly,
+  fromForwardedField,
+  fromTls,
+  gcpLoadBalancer,
+  haproxy,
+  ingressNginx,
+  istio,
+  kong,
+  memoryReplayStore,
+  nginx,
+  protectedResource,
+  rfc9440,
+  traefik,
+} from '@holdfast/core';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };

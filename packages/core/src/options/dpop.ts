@@ -5,7 +5,7 @@ import { isSecureUrl } from '../discovery/metadata.ts';
 import type { Scheme } from '../rejection.ts';
 import { memoryReplayStore } from '../replay/memory.ts';
 import type { ReplayStore } from '../replay/replay-store.ts';
-import type { Check } from './check.ts';
+import type { Check } from '../check.ts';
 import type { Demands } from './profiles.ts';
 
 /** How DPoP proofs are judged. Times in seconds. */

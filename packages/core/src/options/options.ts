@@ -8,7 +8,7 @@ import { isSecureUrl } from '../discovery/metadata.ts';
 import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
-import { Check, stringsIn } from './check.ts';
+import { Check, stringsIn } from '../check.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
 import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
 import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';

@@ -1,0 +1,40 @@
+import { certificateFrom } from './base64.ts';
+
+const BEGIN = '-----BEGIN CERTIFICATE-----';
+const END = '-----END CERTIFICATE-----';
+const WHITE_SPACE = /[ \t\r\n]+/g;
+const SKIPPED = /[ \t\r\n]*/y;
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
+/**
+ * The certificates of PEM blocks (RFC 7468 §5.1), with white space between and inside them, and nothing else around: no other
+ * text, no other label. `undefined` where anything is not so, or there are more than `most`.
+ */
+export function certificatesInPem(text: string, most: number): readonly Uint8Array[] | undefined {
+  const ders: Uint8Array[] = [];
+  for (let at = skip(text, 0); at < text.length; at = skip(text, at)) {
+    const end = text.startsWith(BEGIN, at) ? text.indexOf(END, at + BEGIN.length) : -1;
+    if (end < 0 || ders.length === most) return undefined;
+    const der = certificateFrom(text.slice(at + BEGIN.length, end).replace(WHITE_SPACE, ''));
+    if (der === undefined) return undefined;
+    ders.push(der);
+    at = end + END.length;
+  }
+  return ders.length === 0 ? undefined : ders;
+}
+
+function skip(text: string, from: number): number {
+  SKIPPED.lastIndex = from;
+  SKIPPED.test(text);
+  return SKIPPED.lastIndex;
+}
+
+/** Percent-decoded once (RFC 3986 §2.1): `+` is itself. `undefined` where it is not printable ASCII, or decodes to no text. */
+export function percentDecoded(value: string): string | undefined {
+  if (!PRINTABLE.test(value)) return undefined;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return undefined;
+  }
+}
