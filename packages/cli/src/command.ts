@@ -45,7 +45,12 @@ export class UsageError extends Error {
 const HELP: CommandOption = { short: 'h', text: 'Shows this, and does nothing else.' };
 
 /** Runs what a command line asks for, and resolves with the exit code. */
-export async function runCommandLine(commands: readonly Command[], version: string, args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runCommandLine(
+  commands: readonly Command[],
+  version: string,
+  args: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     const text = overview(commands);

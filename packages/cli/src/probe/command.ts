@@ -21,12 +21,22 @@ export const probe: Command = {
     'Attacks a deployed API with a certificate-bound token of yours, as a thief of the token would who forges the fields in which an edge hands on certificates, and prints what was refused and what got in.',
   usage: '<url> --token-file <file> --cert <file> --key <file> [options]',
   options: {
-    'token-file': { value: 'file', text: 'The access token, bound to the certificate; - reads it from standard input. It is never taken from the command line.' },
+    'token-file': {
+      value: 'file',
+      text: 'The access token, bound to the certificate; - reads it from standard input. It is never taken from the command line.',
+    },
     cert: { value: 'file', text: "The owner's certificate, PEM, followed by its intermediates." },
     key: { value: 'file', text: 'Its private key, PEM. It never leaves this machine.' },
     ca: { value: 'file', text: 'Further authorities to trust for the server, PEM.' },
-    header: { value: 'name', several: true, text: 'The field to spoof, in every format; may be given several times. By default all fields that edges are known to use, as they write them.' },
-    'other-cert': { value: 'file', text: 'A second client that the edge knows, PEM, for edges that admit certificates of one authority only. By default one is made that signs itself.' },
+    header: {
+      value: 'name',
+      several: true,
+      text: 'The field to spoof, in every format; may be given several times. By default all fields that edges are known to use, as they write them.',
+    },
+    'other-cert': {
+      value: 'file',
+      text: 'A second client that the edge knows, PEM, for edges that admit certificates of one authority only. By default one is made that signs itself.',
+    },
     'other-key': { value: 'file', text: 'Its private key, PEM.' },
     direct: { value: 'url', text: 'The address of the API behind the edge, to be tried around it; http is allowed here.' },
     method: { value: 'method', text: 'The method of all requests. By default GET.' },
@@ -58,7 +68,9 @@ async function confirmed(urls: readonly URL[], options: ProbeOptions, { ask, err
   if (ask === undefined) {
     throw new UsageError(`${where} is not this machine, and nobody is here to be asked. If you may attack it, say so with --yes.`);
   }
-  const answer = await ask(`About ${requests} requests that carry the access token and attack ${where}. Do you own it, or may you do this? [y/N] `);
+  const answer = await ask(
+    `About ${requests} requests that carry the access token and attack ${where}. Do you own it, or may you do this? [y/N] `,
+  );
   if (/^y(?:es)?$/i.test(answer.trim())) return true;
   err('Nothing was sent.');
   return false;
@@ -99,7 +111,9 @@ function readUrl(text: string, protocols: readonly string[]): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isUsable = url !== undefined && protocols.includes(url.protocol) && url.username === '' && url.password === '';
   if (isUsable) return url;
-  throw new UsageError(`The address has to be a URL that begins with ${protocols.map((one) => `${one}//`).join(' or ')}, without a user in it.`);
+  throw new UsageError(
+    `The address has to be a URL that begins with ${protocols.map((one) => `${one}//`).join(' or ')}, without a user in it.`,
+  );
 }
 
 async function readIdentity(given: Given, certName: string, keyName: string): Promise<Identity | undefined> {
@@ -110,8 +124,10 @@ async function readIdentity(given: Given, certName: string, keyName: string): Pr
   const certificate = attempt(() => new X509Certificate(cert));
   if (certificate === undefined) throw new UsageError(`--${certName}: ${certPath} does not begin with a certificate in PEM.`);
   const privateKey = attempt(() => createPrivateKey(key));
-  if (privateKey === undefined) throw new UsageError(`--${keyName}: ${keyPath} is not a private key in PEM, or it is encrypted: decrypt it first.`);
-  if (!certificate.checkPrivateKey(privateKey)) throw new UsageError(`--${keyName}: ${keyPath} is not the key of the certificate in ${certPath}.`);
+  if (privateKey === undefined)
+    throw new UsageError(`--${keyName}: ${keyPath} is not a private key in PEM, or it is encrypted: decrypt it first.`);
+  if (!certificate.checkPrivateKey(privateKey))
+    throw new UsageError(`--${keyName}: ${keyPath} is not the key of the certificate in ${certPath}.`);
   return { cert, key, certificate };
 }
 
@@ -119,12 +135,14 @@ async function readToken(given: Given, terminal: Terminal, { certificate }: Iden
   const path = given.value('token-file');
   if (path === undefined) throw new UsageError('Say where the token is: --token-file <file>, or - for standard input.');
   const token = (path === '-' ? await terminal.input() : await readText(path, '--token-file')).trim();
-  if (!/^[\w.~+/-]+=*$/.test(token)) throw new UsageError('--token-file: what is there is not an access token (RFC 6750 §2.1), on one line and nothing else.');
+  if (!/^[\w.~+/-]+=*$/.test(token))
+    throw new UsageError('--token-file: what is there is not an access token (RFC 6750 §2.1), on one line and nothing else.');
   const claims = claimsOf(token);
   if (claims === undefined) return token; // opaque: the answers will tell
   const { cnf, exp } = claims;
   const bound = typeof cnf === 'object' && cnf !== null && 'x5t#S256' in cnf ? cnf['x5t#S256'] : undefined;
-  if (bound === undefined) throw new UsageError('The token is not bound to a certificate (it has no cnf with x5t#S256): there is nothing to probe.');
+  if (bound === undefined)
+    throw new UsageError('The token is not bound to a certificate (it has no cnf with x5t#S256): there is nothing to probe.');
   const thumbprint = createHash('sha256').update(certificate.raw).digest('base64url');
   if (bound !== thumbprint) throw new UsageError('The token is bound to another certificate than that of --cert.');
   if (typeof exp === 'number' && exp <= Date.now() / 1000) throw new UsageError('The token has expired: get a new one.');

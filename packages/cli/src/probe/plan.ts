@@ -26,7 +26,12 @@ const SHAPES: Readonly<Record<Shape, (lines: readonly Line[]) => readonly Line[]
   underscores: (lines) => lines.map(([name, value]) => [swapped(name), value]),
   'listed in Connection': (lines) => [...lines, ['Connection', ['close', ...lines.map(([name]) => name)].join(', ')]],
   'beside much else': (lines) => [...lines, FILLER],
-  'with X-Forwarded-For': (lines) => [...lines, ['X-Forwarded-For', '127.0.0.1'], ['X-Real-IP', '127.0.0.1'], ['Forwarded', 'for=127.0.0.1']],
+  'with X-Forwarded-For': (lines) => [
+    ...lines,
+    ['X-Forwarded-For', '127.0.0.1'],
+    ['X-Real-IP', '127.0.0.1'],
+    ['Forwarded', 'for=127.0.0.1'],
+  ],
 };
 
 /** The twin of a name that CGI and its heirs take for the same. */

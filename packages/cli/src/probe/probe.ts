@@ -114,7 +114,8 @@ class Probe {
       const answer = await this.#send({ identity: this.#options.owner, tls, lines: [] });
       if (answer.kind === 'unsupported') continue;
       const served = isServed(answer);
-      if (served) this.#note('Before all', 'the owner, without a token', 'unclear', answer, 'it is served: choose a URL that asks for the token');
+      if (served)
+        this.#note('Before all', 'the owner, without a token', 'unclear', answer, 'it is served: choose a URL that asks for the token');
       return !served;
     }
     this.#note('Before all', 'the owner, without a token', 'unclear', undefined, 'neither TLS 1.3 nor TLS 1.2 is spoken');

@@ -24,7 +24,8 @@ export function printReport(url: URL, { attempts, outcome, requests, millisecond
   terminal.out(`\n ${styled(terminal, 'bold', `${url.origin}${url.pathname}`)}`);
   let heading = '';
   for (const attempt of attempts) {
-    if (attempt.lane !== heading) terminal.out(`\n ${styled(terminal, 'bold', attempt.lane)}\n ${styled(terminal, 'dim', '─'.repeat(width - 2))}`);
+    if (attempt.lane !== heading)
+      terminal.out(`\n ${styled(terminal, 'bold', attempt.lane)}\n ${styled(terminal, 'dim', '─'.repeat(width - 2))}`);
     heading = attempt.lane;
     terminal.out(rowOf(attempt, titleWidth, width, terminal));
   }
