@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { accessOf, type CertificateSource, type EdgeTrust, holdfast, type ResourceEvent } from '@holdfast/express';
+import type { CertificateSource, EdgeTrust } from '@holdfast/core';
+import { accessOf, holdfast, type ResourceEvent } from '@holdfast/express';
 import { type OneResponse, requestOnce, requestOnceHttp2 } from '@holdfast/test-support/clients';
 import { type Edge, type EdgeKind, reasonToSkipEdge, startEdge } from '@holdfast/test-support/edges';
 import { startIssuer } from '@holdfast/test-support/issuer';
@@ -98,6 +98,7 @@ export async function startApi(source: CertificateSource): Promise<Api> {
   const pki = await createPki();
   const issuer = await startIssuer();
   let last: ResourceEvent | undefined;
+  const lastDecision = (): ResourceEvent | undefined => last;
   const protect = holdfast({ issuer: issuer.url, audience: AUDIENCE, certificate: source, onEvent: (event) => void (last = event) });
   const app = express();
   app.use(protect);
@@ -134,13 +135,13 @@ export async function startApi(source: CertificateSource): Promise<Api> {
     port,
     pki,
     tokenFor: ({ thumbprint }) => issuer.token({ aud: AUDIENCE, cnf: { 'x5t#S256': thumbprint } }),
-    lastDecision: () => last,
+    lastDecision,
     async ask(edge, ask) {
       const first = ask.resumed === true ? await send(edge, { ...ask, lines: [] }) : undefined;
       last = undefined;
       const response = await send(edge, ask, first?.session);
       if (first !== undefined && !response.reused) throw new Error('the edge did not resume the session');
-      return { ...response, reason: last?.reason };
+      return { ...response, reason: lastDecision()?.reason };
     },
     async close() {
       await protect.close();

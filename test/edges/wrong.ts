@@ -1,4 +1,5 @@
-import { apache, type CertificateSource, type EdgeTrust, haproxy, nginx } from '@holdfast/express';
+import type { CertificateSource, EdgeTrust } from '@holdfast/core';
+import { apache, haproxy, nginx } from '@holdfast/express';
 import type { Change, EdgeKind } from '@holdfast/test-support/edges';
 import type { Identity } from '@holdfast/test-support/pki';
 import { WRITE } from './contract.ts';

@@ -11,7 +11,7 @@ export interface CommandOption {
   readonly text: string;
 }
 
-/** One command: one file, and a line in `main.ts`. */
+/** One command: a file or folder of its own, and its name in `commands.ts`. */
 export interface Command {
   readonly name: string;
   /** One line, for the list of commands. */

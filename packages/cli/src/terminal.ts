@@ -11,11 +11,13 @@ export interface Terminal {
   input(): Promise<string>;
   /** The answer to a question; undefined where nobody sits there. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
-  /** The columns of standard output; undefined where it is no terminal, and then nothing is coloured. */
+  /** The columns of standard output; undefined where it is no terminal. */
   readonly columns: number | undefined;
+  /** Whether standard output shows colours: a terminal that can, and nobody has set NO_COLOR (no-color.org). */
+  readonly hasColours: boolean;
 }
 
-/** The terminal of this process. NO_COLOR (no-color.org) is Node's own business: `styleText` knows it. */
+/** The terminal of this process. */
 export function processTerminal(): Terminal {
   const { stdin, stdout, stderr } = process;
   return {
@@ -28,6 +30,7 @@ export function processTerminal(): Terminal {
     },
     ask: stdin.isTTY && stderr.isTTY ? ask : undefined,
     columns: stdout.isTTY ? stdout.columns : undefined,
+    hasColours: stdout.isTTY && stdout.hasColors(),
   };
 }
 
@@ -43,7 +46,7 @@ async function ask(question: string): Promise<string> {
 /** How a text looks on a terminal. */
 export type Look = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
 
-/** The text with a look, where the output is a terminal. */
-export function styled({ columns }: Pick<Terminal, 'columns'>, look: Look | readonly Look[], text: string): string {
-  return columns === undefined ? text : styleText([look].flat(), text);
+/** The text with a look, where it is shown. */
+export function styled({ hasColours }: Pick<Terminal, 'hasColours'>, look: Look | readonly Look[], text: string): string {
+  return hasColours ? styleText([look].flat(), text) : text;
 }

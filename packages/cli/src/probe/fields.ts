@@ -39,7 +39,10 @@ export const KNOWN_FIELDS: ReadonlyMap<string, readonly Format[]> = new Map<stri
   ['X-Forwarded-Tls-Client-Cert', ['base64 DER']],
   ['X-Amzn-Mtls-Clientcert-Leaf', ['percent-encoded PEM']],
   ['X-Amzn-Mtls-Clientcert', ['percent-encoded PEM']],
-  ['X-Client-Cert-Fingerprint', ['base64 hash', 'hexadecimal hash', 'base64url hash']],
+  ['X-Client-Cert-Leaf', ['byte sequence']],
+  ['X-Client-Cert-Hash', ['base64 hash']],
+  ['X-Client-Cert-Fingerprint', ['hexadecimal hash', 'base64url hash']],
+  ['X-Client-Certificate', ['percent-encoded PEM']],
   ['X-ARR-ClientCert', ['base64 DER']],
   ['Cf-Client-Cert-Der-Base64', ['base64 DER']],
   ['Cf-Client-Cert-Sha256', ['hexadecimal hash']],
@@ -49,8 +52,10 @@ export const KNOWN_FIELDS: ReadonlyMap<string, readonly Format[]> = new Map<stri
 /** Fields in which an edge says what it thinks of the certificate, as a client would forge them. */
 export const VERIFY_FIELDS: ReadonlyMap<string, string> = new Map([
   ['X-SSL-Verify', 'SUCCESS'],
-  ['X-SSL-Client-Verify', 'SUCCESS'],
+  ['X-SSL-Client-Verify', '0'],
   ['SSL-Client-Verify', 'SUCCESS'],
+  ['X-Client-Cert-Chain-Verified', 'true'],
+  ['X-Client-Certificate-Verification', 'SUCCESS'],
   ['Client-Certificate-CA-Verified', 'SUCCESS'],
 ]);
 

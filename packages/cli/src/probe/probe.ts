@@ -53,6 +53,9 @@ export interface Report {
   readonly milliseconds: number;
 }
 
+const BEFORE = 'Before all';
+const WITHOUT_TOKEN = 'the owner, without a token';
+
 /** Characters of spoofed fields in one request. */
 const BATCH = 4000;
 
@@ -108,7 +111,7 @@ class Probe {
     if (this.#options.direct !== undefined) await this.#around(this.#options.direct);
   }
 
-  /** Where anybody is served without a token, nothing that follows would mean anything. */
+  /** Where anybody is served without a token, nothing that follows would mean anything; and first of all it has to be the server. */
   async #isProtected(): Promise<boolean> {
     for (const tls of ['TLSv1.3', 'TLSv1.2'] as const) {
       const answer = await this.#send({ identity: this.#options.owner, tls, lines: [] });
@@ -131,10 +134,13 @@ class Probe {
     if (control.kind !== 'answer') return;
     const baselines = new Map<Sender, Answer>([['owner', control]]);
     for (const [sender, shape] of attacks) {
-      // An edge that loses the certificate of the owner may well hand on the field of a thief; but what the owner sends beside it
-      // tells nothing.
       if (isGranted || sender !== 'owner') await this.#attack(lane, sender, shape, baselines);
     }
+    if (isGranted) return;
+    // An edge that loses the certificate of the owner may well hand on what a client writes in its place.
+    const { certificate } = this.#options.owner;
+    const ask = (lines: readonly Line[]): Promise<Answer> => this.#attempt(lane, 'owner', lines);
+    await this.#spoof(title, 'the owner, who writes its certificate itself', 'nobody', certificate, 'plain', control, ask);
   }
 
   async #attack(lane: Lane, sender: Sender, shape: Shape, baselines: Map<Sender, Answer>): Promise<void> {
@@ -248,7 +254,7 @@ class Probe {
   }
 
   #timeLeft(): number {
-    return Math.max(0, this.#options.maxTime - (performance.now() - this.#began));
+    return Math.max(0, Math.ceil(this.#options.maxTime - (performance.now() - this.#began)));
   }
 
   #spend(requests: number): void {
