@@ -130,7 +130,7 @@ describe('holdfast probe, of an edge that is configured as its recipe says', () 
     const { code, out, err } = await holdfast(args);
     expect(code).toBe(0);
     expect(out).toMatch(/ HTTP\/1\.1 over TLS 1\.3\n ─+\n the owner +granted +200\n no certificate +refused +401\n/);
-    expect(out).toMatch(/ Every attack was refused\.\n \d+ requests in \d+\.\d s\.\n/);
+    expect(out).toMatch(/ Every attack was refused\.\n Requests: \d+, in \d+\.\d s\.\n/);
     expect(out + err).not.toContain('\u001B');
     for (const part of token.split('.')) expect(out + err).not.toContain(part);
   });
@@ -271,6 +271,7 @@ describe('holdfast probe, where nothing can be told: exit code 2', () => {
     const stranger = await createPki();
     const ran = await holdfast(probeOf(port, 'opaque', stranger.ca));
     expect([ran.code, seen]).toEqual([2, []]);
+    expect(ran.out).toContain('\n Requests: 1, in ');
     expect(ran.out).toMatch(/the certificate of the server is not trusted \([A-Z_]+\); name its\s+authority with\s+--ca/);
   });
 

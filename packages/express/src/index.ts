@@ -6,6 +6,7 @@ import {
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
+  type ProtectedResourceRequest,
   protectedResource,
   REASONS,
   type Refusal,
@@ -132,21 +133,20 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   const resource = isResource(options) ? options : protectedResource(options);
   const answer = refusals === 'next' ? handOn : respond;
 
-  async function decide(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
-    try {
-      const view = nodeRequest(request, request.originalUrl);
-      const result = await resource.verify(view);
-      // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
-      if (response.headersSent || response.destroyed) return;
-      if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
-      protections.set(view, { resource, result, answer });
-      setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
-      next();
-    } catch (error) {
-      next(error);
-    }
-  }
-  const protect: Middleware = (request, response, next) => void decide(request, response, next);
+  const carryOut = (result: Access | Refusal, view: ProtectedResourceRequest, response: ServerResponse, next: Next): void => {
+    // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
+    if (response.headersSent || response.destroyed) return;
+    if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+    protections.set(view, { resource, result, answer });
+    setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
+    next();
+  };
+  const protect: Middleware = (request, response, next) => {
+    const view = nodeRequest(request, request.originalUrl);
+    const result = resource.verify(view);
+    if (result instanceof Promise) result.then((known) => carryOut(known, view, response, next)).catch(next);
+    else carryOut(result, view, response, next);
+  };
   return Object.assign(protect, {
     ready: () => resource.ready(),
     close: () => resource.close(),

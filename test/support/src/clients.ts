@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import https from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, TLSSocket } from 'node:tls';
 import { Agent } from 'undici';
 
@@ -10,6 +11,8 @@ export interface ClientTls {
   readonly ca: string;
   readonly cert?: string;
   readonly key?: string;
+  /** Connect to the loopback, whatever the host is called. */
+  readonly everyHostIsHere?: boolean;
 }
 
 /** As `RequestInit`, but a body may also be undefined, as OAuth client libraries send it. */
@@ -23,14 +26,16 @@ export interface ClientFetch {
 }
 
 /** A fetch that trusts `ca` and, with `cert` and `key`, presents a client certificate when asked. */
-export function fetchWith({ ca, cert, key }: ClientTls): ClientFetch {
-  const dispatcher = new Agent({ connect: { ca, cert, key } });
+export function fetchWith({ ca, cert, key, everyHostIsHere = false }: ClientTls): ClientFetch {
+  const dispatcher = new Agent({ connect: { ca, cert, key, ...(everyHostIsHere && { lookup: loopback }) } });
   const clientFetch = (url: string | URL, init: ClientRequest = {}): Promise<Response> => {
     const request: RequestInit & { dispatcher: Agent } = { ...init, body: init.body ?? null, dispatcher };
     return fetch(url, request); // the platform's own, so that its Response is the one that clients know
   };
   return Object.assign(clientFetch, { close: () => dispatcher.close() });
 }
+
+const loopback: LookupFunction = (_host, _options, found) => found(null, [{ address: '127.0.0.1', family: 4 }]);
 
 /** The answer to {@link requestOnce}. */
 export interface OneResponse {

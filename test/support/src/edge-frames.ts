@@ -49,7 +49,7 @@ export const FRAMES: Record<EdgeKind, Frame> = {
     command: 'haproxy',
     packages: 'haproxy',
     version: ['-v'],
-    configuration: /\.cfg$/,
+    configuration: /\.(?:cfg|list)$/,
     local: (port) => [['bind :443 ', `bind 127.0.0.1:${port} `]],
     start(folder) {
       write(folder, 'global.cfg', ['global', '    maxconn 256', '    tune.ssl.default-dh-param 2048']);

@@ -63,14 +63,19 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** The text with every change made. Throws where a text to be changed is not there: the recipe has changed, and nobody has told the test. */
-export function fillIn(text: string, changes: readonly Change[]): string {
-  let filled = text;
+/** Makes changes in files. Throws where a text to be changed is in none of them: the recipe has changed, and nobody has told the test. */
+function fillIn(paths: readonly string[], changes: readonly Change[]): void {
+  const texts = new Map(paths.map((path) => [path, readFileSync(path, 'utf8')]));
   for (const [from, to] of changes) {
-    if (!filled.includes(from)) throw new Error(`fillIn: ${JSON.stringify(from)} is not in the configuration`);
-    filled = filled.replaceAll(from, () => to);
+    const found = [...texts].filter(([, text]) => text.includes(from));
+    if (found.length === 0) throw new Error(`startEdge: ${JSON.stringify(from)} is not in the configuration`);
+    for (const [path, text] of found)
+      texts.set(
+        path,
+        text.replaceAll(from, () => to),
+      );
   }
-  return filled;
+  for (const [path, text] of texts) writeFileSync(path, text);
 }
 
 /**
@@ -89,17 +94,17 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     'clients-ca.crt': pki.ca,
   };
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content, { mode: 0o600 });
-  for (const name of readdirSync(folder).filter((file) => frame.configuration.test(file))) {
-    const path = join(folder, name);
-    const filled = fillIn(readFileSync(path, 'utf8'), [
+  const configuration = readdirSync(folder).filter((name) => frame.configuration.test(name));
+  fillIn(
+    configuration.map((name) => join(folder, name)),
+    [
       ...changes,
       ['/etc/holdfast/', `${folder}/`],
       ['127.0.0.1:8080', `127.0.0.1:${upstreamPort}`],
       [SECRET_IN_RECIPES, secret],
       ...frame.local(port),
-    ]);
-    writeFileSync(path, filled);
-  }
+    ],
+  );
   // A file, and no pipe: Apache opens /dev/stderr, which it cannot where that is a socket.
   const log = join(folder, 'edge.log');
   const output = openSync(log, 'w');

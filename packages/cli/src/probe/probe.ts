@@ -116,12 +116,15 @@ class Probe {
     for (const tls of ['TLSv1.3', 'TLSv1.2'] as const) {
       const answer = await this.#send({ identity: this.#options.owner, tls, lines: [] });
       if (answer.kind === 'unsupported') continue;
-      const served = isServed(answer);
-      if (served)
-        this.#note('Before all', 'the owner, without a token', 'unclear', answer, 'it is served: choose a URL that asks for the token');
-      return !served;
+      const problem = isServed(answer)
+        ? 'it is served: choose a URL that asks for the token'
+        : answer.kind === 'failed'
+          ? answer.reason
+          : '';
+      if (problem !== '') this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', answer, problem);
+      return problem === '';
     }
-    this.#note('Before all', 'the owner, without a token', 'unclear', undefined, 'neither TLS 1.3 nor TLS 1.2 is spoken');
+    this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', undefined, 'neither TLS 1.3 nor TLS 1.2 is spoken');
     return false;
   }
 

@@ -31,7 +31,7 @@ export function printReport(url: URL, { attempts, outcome, requests, millisecond
   }
   const [look, sentence] = SENTENCES[outcome];
   terminal.out(`\n ${styled(terminal, [look, 'bold'], wrap(sentence, width - 2, ' '))}`);
-  terminal.out(` ${styled(terminal, 'dim', `${requests} requests in ${(milliseconds / 1000).toFixed(1)} s.`)}\n`);
+  terminal.out(` ${styled(terminal, 'dim', `Requests: ${requests}, in ${(milliseconds / 1000).toFixed(1)} s.`)}\n`);
 }
 
 function rowOf({ title, verdict, statuses, fields, note }: Attempt, titleWidth: number, width: number, terminal: Terminal): string {
