@@ -96,6 +96,28 @@ const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
 /** What adapters may import: they decide nothing, so they need nothing else. */
 const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/core/node': 'static', 'node:http': 'type' };
 
+/**
+ * The command line is no adapter: it is a client, which attacks from outside and runs on Node alone. It knows nothing of core, and
+ * what it imports stands here, by file. It may know status numbers and fields; all else holds for it too.
+ */
+const COMMAND_LINE = 'packages/cli/src/';
+const COMMAND_LINE_DEPENDENCIES: Record<string, Record<string, Kind>> = {
+  '@peculiar/x509': { 'probe/impostor.ts': 'dynamic' },
+  'reflect-metadata': { 'probe/impostor.ts': 'dynamic' },
+  'node:crypto': { 'probe/command.ts': 'static', 'probe/fields.ts': 'static', 'probe/impostor.ts': 'static', 'probe/probe.ts': 'type' },
+  'node:events': { 'probe/request.ts': 'static' },
+  'node:fs': { 'commands.ts': 'static' },
+  'node:fs/promises': { 'probe/command.ts': 'static' },
+  'node:http': { 'probe/request.ts': 'static' },
+  'node:http2': { 'probe/request.ts': 'static' },
+  'node:https': { 'probe/request.ts': 'static' },
+  'node:net': { 'probe/command.ts': 'static', 'probe/request.ts': 'static' },
+  'node:path': { 'commands.ts': 'static' },
+  'node:readline/promises': { 'terminal.ts': 'static' },
+  'node:tls': { 'probe/request.ts': 'static' },
+  'node:util': { 'command.ts': 'static', 'terminal.ts': 'static' },
+};
+
 /** Files of core that may know status numbers and OAuth error codes. */
 const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
@@ -150,6 +172,7 @@ function read({ path, text }: Source): Reading {
     if (specifier === undefined) fault(node, 'imports something that is not written down');
     else imports.push({ from: path, specifier, kind, line: lineOf(node) });
   };
+  const isCommandLine = path.startsWith(COMMAND_LINE);
   const inCore = (places: readonly string[]): boolean => placed(path, places);
 
   /** Names after a dot, which are not what they would be alone. */
@@ -209,12 +232,12 @@ function read({ path, text }: Source): Reading {
     Identifier(node) {
       if (members.has(node)) return;
       const places = NODE_GLOBALS.get(node.name);
-      if (places !== undefined && !inCore(places)) fault(node, `uses ${node.name}, which only Node has`);
+      if (places !== undefined && !inCore(places) && !isCommandLine) fault(node, `uses ${node.name}, which only Node has`);
       if (node.name === 'console') fault(node, 'writes to the console');
     },
     Literal(node) {
       const { value } = node;
-      if (inCore(ANSWERS)) return;
+      if (inCore(ANSWERS) || isCommandLine) return;
       if (typeof value === 'number' && STATUSES.has(String(value))) fault(node, `knows the status ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && ERROR_CODES.test(value)) fault(node, `knows the error code ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && (Object.hasOwn(FIELDS, value.toLowerCase()) || LIKE_A_FIELD.test(value)))
@@ -222,7 +245,7 @@ function read({ path, text }: Source): Reading {
     },
     TemplateElement(node) {
       const { cooked } = node.value;
-      if (cooked !== null && LIKE_A_FIELD.test(cooked) && !inCore(ANSWERS)) fault(node, `knows the field ${cooked}`);
+      if (cooked !== null && LIKE_A_FIELD.test(cooked) && !inCore(ANSWERS) && !isCommandLine) fault(node, `knows the field ${cooked}`);
     },
   }).visit(program);
   return { imports, faults };
@@ -284,6 +307,9 @@ function faultsOfImport(one: Import): string[] {
   const target = targetOf(one);
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
+  if (from.startsWith(COMMAND_LINE)) {
+    return target === undefined ? atMost(COMMAND_LINE_DEPENDENCIES[specifier]?.[from.slice(COMMAND_LINE.length)]) : [];
+  }
   if (core === undefined) return target === undefined ? atMost(ADAPTERS[specifier]) : [];
   if (target === undefined) {
     if (isBuiltin(specifier) && !specifier.startsWith('node:')) return fault(`imports ${specifier} without node:`);
@@ -356,8 +382,15 @@ describe('The sources of published packages', () => {
         expect(used, `${specifier} in ${place}`).toBe(true);
       }
     }
+    for (const [specifier, places] of Object.entries(COMMAND_LINE_DEPENDENCIES)) {
+      for (const [place, kind] of Object.entries(places)) {
+        const used = imports.filter((one) => one.specifier === specifier && one.from === COMMAND_LINE + place);
+        expect(used, `${specifier} in ${place} of the command line`).toEqual([expect.objectContaining({ kind })]);
+      }
+    }
     for (const specifier of Object.keys(ADAPTERS)) {
-      const used = imports.some((one) => one.specifier === specifier && insideCore(one.from) === undefined);
+      const isAdapter = ({ from }: Import): boolean => insideCore(from) === undefined && !from.startsWith(COMMAND_LINE);
+      const used = imports.some((one) => one.specifier === specifier && isAdapter(one));
       expect(used, `${specifier} in an adapter`).toBe(true);
     }
   });
@@ -426,6 +459,10 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['an adapter that reaches into core', 'express/src/index.ts', "import '../../core/src/options.ts';", /another package/],
   ['an adapter with a dependency', 'express/src/index.ts', "import { jwtVerify } from 'jose';", /imports jose/],
   ['an adapter that needs Node', 'express/src/index.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
+  ['the command line, which knows core', 'cli/src/probe/fields.ts', "import { nginx } from '@holdfast/core';", /imports @holdfast/],
+  ['the command line with x509 at once', 'cli/src/probe/impostor.ts', "import * as x509 from '@peculiar/x509';", /may only \(dynamic\)/],
+  ['the command line, which reads the environment', 'cli/src/terminal.ts', 'use(process.env.TOKEN);', /the environment/],
+  ['the command line, which writes past its terminal', 'cli/src/probe/report.ts', "console.log('…');", /the console/],
   ['socket.authorized', 'core/src/certificate/tls-connection.ts', 'if (socket.authorized) accept();', /lies on resumed/],
   ['socket?.["authorized"]', 'core/src/certificate/tls-connection.ts', 'if (socket?.["authorized"]) accept();', /lies on resumed/],
   ['{ authorized } of a socket', 'core/src/certificate/tls-connection.ts', 'const { authorized } = socket;', /lies on resumed/],

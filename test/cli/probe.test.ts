@@ -39,7 +39,13 @@ async function holdfast(args: readonly string[], setup: { readonly input?: strin
     out: (text) => void (out += `${text}\n`),
     err: (text) => void (err += `${text}\n`),
     input: async () => setup.input ?? '',
-    ask: setup.answer === undefined ? undefined : async (question) => ((err += question), setup.answer ?? ''),
+    ask:
+      setup.answer === undefined
+        ? undefined
+        : async (question) => {
+            err += question;
+            return setup.answer ?? '';
+          },
     columns: undefined,
     hasColours: false,
   };
@@ -57,8 +63,14 @@ function file(name: string, text: string): string {
 function filesOf(owner: Identity, token: string, ca: string): string[] {
   mkdirSync(folder, { recursive: true });
   return [
-    ...['--token-file', file('token', `${token}\n`), '--cert', file('cert', owner.cert)],
-    ...['--key', file('key', owner.key), '--ca', file('ca', ca)],
+    '--token-file',
+    file('token', `${token}\n`),
+    '--cert',
+    file('cert', owner.cert),
+    '--key',
+    file('key', owner.key),
+    '--ca',
+    file('ca', ca),
   ];
 }
 
@@ -243,7 +255,7 @@ describe('holdfast probe, where nothing can be told: exit code 2', () => {
     expect(out).toContain('Nothing got in, but not everything could be told.');
   });
 
-  it('it is served without a token: the URL is not protected', async () => {
+  it('the owner is served without a token: the URL is not protected', async () => {
     const { port, seen } = await server((answer) => answer(200));
     const ran = await holdfast([...probeOf(port), '--json']);
     expect([ran.code, reportOf(ran).requests, seen]).toEqual([2, 1, ['']]);
@@ -440,7 +452,11 @@ describe('the fields that are spoofed by default', () => {
     for (const source of sources) {
       const view = viewOf({});
       // Every field is there, so that a source goes on to the next one that it reads.
-      void source({ ...view, fieldLines: (name) => (asked.add(name), ['value']) });
+      const fieldLines = (name: string): string[] => {
+        asked.add(name);
+        return ['value'];
+      };
+      void source({ ...view, fieldLines });
     }
     asked.delete('client-cert-chain');
     const known = new Set([...KNOWN_FIELDS.keys(), ...VERIFY_FIELDS.keys()].map((name) => name.toLowerCase()));

@@ -2,7 +2,7 @@ import { apache } from '@holdfast/express';
 import { describe } from 'vitest';
 import { edgeContract, WRITE } from './contract.ts';
 
-describe('Apache, with its recipe', () =>
+describe('Apache, with its recipe', () => {
   edgeContract({
     kind: 'apache',
     recipe: 'edges/apache',
@@ -15,4 +15,5 @@ describe('Apache, with its recipe', () =>
     // It removes what Connection lists after it has set it: the client refuses itself.
     listed: 'certificate.missing',
     longField: 400,
-  }));
+  });
+});

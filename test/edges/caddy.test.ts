@@ -2,7 +2,7 @@ import { caddy, rfc9440 } from '@holdfast/express';
 import { describe } from 'vitest';
 import { edgeContract, WRITE } from './contract.ts';
 
-describe('Caddy, with its recipe', () =>
+describe('Caddy, with its recipe', () => {
   edgeContract({
     kind: 'caddy',
     recipe: 'edges/caddy',
@@ -13,9 +13,10 @@ describe('Caddy, with its recipe', () =>
     expired: 'granted',
     oversize: 431,
     longField: 401,
-  }));
+  });
+});
 
-describe('Caddy, with its recipe for RFC 9440', () =>
+describe('Caddy, with its recipe for RFC 9440', () => {
   edgeContract({
     kind: 'caddy',
     recipe: 'edges/caddy-rfc9440',
@@ -26,4 +27,5 @@ describe('Caddy, with its recipe for RFC 9440', () =>
     expired: 'granted',
     oversize: 431,
     longField: 401,
-  }));
+  });
+});

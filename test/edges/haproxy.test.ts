@@ -2,7 +2,7 @@ import { haproxy, rfc9440 } from '@holdfast/express';
 import { describe } from 'vitest';
 import { edgeContract, WRITE } from './contract.ts';
 
-describe('HAProxy, with its recipe', () =>
+describe('HAProxy, with its recipe', () => {
   edgeContract({
     kind: 'haproxy',
     recipe: 'edges/haproxy',
@@ -13,9 +13,10 @@ describe('HAProxy, with its recipe', () =>
     expired: 'granted',
     oversize: 401,
     longField: 400,
-  }));
+  });
+});
 
-describe('HAProxy, with its recipe for RFC 9440', () =>
+describe('HAProxy, with its recipe for RFC 9440', () => {
   edgeContract({
     kind: 'haproxy',
     recipe: 'edges/haproxy-rfc9440',
@@ -26,4 +27,5 @@ describe('HAProxy, with its recipe for RFC 9440', () =>
     expired: 'granted',
     oversize: 401,
     longField: 400,
-  }));
+  });
+});

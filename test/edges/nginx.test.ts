@@ -2,7 +2,7 @@ import { nginx, rfc9440 } from '@holdfast/express';
 import { describe } from 'vitest';
 import { edgeContract, WRITE } from './contract.ts';
 
-describe('nginx, with its recipe', () =>
+describe('nginx, with its recipe', () => {
   edgeContract({
     kind: 'nginx',
     recipe: 'edges/nginx',
@@ -13,9 +13,10 @@ describe('nginx, with its recipe', () =>
     expired: 400,
     oversize: 431,
     longField: 400,
-  }));
+  });
+});
 
-describe('nginx with njs, with its recipe for RFC 9440', () =>
+describe('nginx with njs, with its recipe for RFC 9440', () => {
   edgeContract({
     kind: 'nginx',
     recipe: 'edges/nginx-rfc9440',
@@ -26,4 +27,5 @@ describe('nginx with njs, with its recipe for RFC 9440', () =>
     expired: 400,
     oversize: 431,
     longField: 400,
-  }));
+  });
+});

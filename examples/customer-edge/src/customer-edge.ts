@@ -124,17 +124,21 @@ async function play(scene: Scene): Promise<Story> {
 
   const atTheServer = 'Thieves at the authorization server, who want a token of their own';
   const form = { grant_type: 'client_credentials', client_id: 'mtls-ca', resource: AUDIENCE, scope: 'accounts:read' };
+  const content = new URLSearchParams(form).toString();
   const tokenRequest = async (title: string, request: Ask, host: string): Promise<void> => {
-    const body = new URLSearchParams(form).toString();
-    const lines = [...contentFields(body), ...(request.lines ?? [])];
-    const { status, headers } = await requestOnce({ ...viaEdge({ ...request, lines }, host), method: 'POST', path: '/token', body });
+    const lines = [...contentFields(content), ...(request.lines ?? [])];
+    const { status, headers } = await requestOnce({
+      ...viaEdge({ ...request, lines }, host),
+      method: 'POST',
+      path: '/token',
+      body: content,
+    });
     note(atTheServer, title, 401, status, headers);
   };
   await tokenRequest('no certificate', {}, HOSTS.mtls);
   await tokenRequest("no certificate, the owner's in the field", { lines: forged(owner) }, HOSTS.mtls);
   await tokenRequest("another certificate, the owner's in the field", { identity: thief, lines: forged(owner) }, HOSTS.mtls);
   await tokenRequest("the owner's in the field, where no certificate is asked for", { lines: forged(owner) }, HOSTS.login);
-  const content = new URLSearchParams(form).toString();
   const { status, headers } = await direct(as.port, 'POST /token', [...contentFields(content), ...forged(owner)], content);
   note(atTheServer, 'around the edge, without cname-api-key', 401, status, headers);
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Command, runCommandLine } from './command.ts';
 import { probe } from './probe/command.ts';
 import type { Terminal } from './terminal.ts';
@@ -11,6 +12,6 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 }
 
 function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8'));
   return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : 'unknown';
 }

@@ -4,11 +4,11 @@ import { styleText } from 'node:util';
 /** Where a command reads and writes. */
 export interface Terminal {
   /** What was asked for. */
-  out(text: string): void;
+  readonly out: (text: string) => void;
   /** Questions, progress and problems, so that what was asked for can be piped. */
-  err(text: string): void;
+  readonly err: (text: string) => void;
   /** Everything on standard input. */
-  input(): Promise<string>;
+  readonly input: () => Promise<string>;
   /** The answer to a question; undefined where nobody sits there. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
   /** The columns of standard output; undefined where it is no terminal. */

@@ -140,7 +140,7 @@ const WITH_SBIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbi
 
 async function untilItListens(child: ChildProcess, port: number): Promise<void> {
   const until = Date.now() + START_MS;
-  let failure: unknown;
+  let failure: Error | undefined;
   child.once('error', (error) => {
     failure = error;
   });

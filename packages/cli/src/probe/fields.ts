@@ -1,17 +1,20 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, type X509Certificate } from 'node:crypto';
 
 /** How edges write a certificate into a field. */
-export type Format =
-  | 'percent-encoded PEM'
-  | 'PEM with spaces'
-  | 'base64 DER'
-  | 'byte sequence'
-  | 'XFCC'
-  | 'hexadecimal hash'
-  | 'base64 hash'
-  | 'base64url hash';
+export type Format = (typeof ALL_FORMATS)[number];
 
-const FORMATS: Readonly<Record<Format, (certificate: X509Certificate) => string>> = {
+const ALL_FORMATS = [
+  'percent-encoded PEM',
+  'PEM with spaces',
+  'base64 DER',
+  'byte sequence',
+  'XFCC',
+  'hexadecimal hash',
+  'base64 hash',
+  'base64url hash',
+] as const;
+
+const WRITE: Readonly<Record<Format, (certificate: X509Certificate) => string>> = {
   'percent-encoded PEM': (certificate) => encodeURIComponent(pem(certificate)),
   'PEM with spaces': (certificate) => pem(certificate).trim().replaceAll('\n', ' '),
   'base64 DER': ({ raw }) => raw.toString('base64'),
@@ -70,14 +73,13 @@ export type Line = readonly [name: string, value: string];
 
 /** The known fields; or those of these names, in every format, for nobody has said what the edge writes. */
 export function spoofsOf(names: readonly string[]): readonly Spoof[] {
-  const formats = Object.keys(FORMATS) as Format[];
-  const fields = names.length === 0 ? [...KNOWN_FIELDS] : names.map((name) => [name, formats] as const);
+  const fields = names.length === 0 ? [...KNOWN_FIELDS] : names.map((name) => [name, ALL_FORMATS] as const);
   return fields.flatMap(([name, all]) => all.map((format) => ({ name, format })));
 }
 
 /** The line that a client would send to pass for the holder of this certificate. */
 export function lineOf({ name, format }: Spoof, certificate: X509Certificate): Line {
-  return [name, FORMATS[format](certificate)];
+  return [name, WRITE[format](certificate)];
 }
 
 /**

@@ -91,10 +91,10 @@ class Probe {
       if (!(error instanceof Exhausted)) throw error;
       this.#note('The rest', 'what follows', 'unclear', undefined, 'not tried: the bound on requests or time is reached');
     }
-    const verdicts = this.#attempts.map(({ verdict }) => verdict);
-    const isTold = !verdicts.includes('unclear') && verdicts.includes('granted');
+    const verdicts = new Set(this.#attempts.map(({ verdict }) => verdict));
+    const isTold = !verdicts.has('unclear') && verdicts.has('granted');
     return {
-      outcome: verdicts.includes('got in') ? 'open' : isTold ? 'closed' : 'unclear',
+      outcome: verdicts.has('got in') ? 'open' : isTold ? 'closed' : 'unclear',
       attempts: this.#attempts,
       requests: this.#requests,
       milliseconds: Math.round(performance.now() - this.#began),
@@ -270,7 +270,7 @@ class Probe {
     title: string,
     verdict: Verdict,
     answers: Answer | readonly Answer[] | undefined,
-    note?: string | undefined,
+    note?: string,
     fields: readonly string[] = [],
   ): void {
     const statuses = [answers ?? []].flat().flatMap((answer) => (answer.kind === 'answer' ? [answer.status] : []));

@@ -106,7 +106,9 @@ async function overHttp(request: ClientRequest, keep = false): Promise<Answer> {
   let session: Buffer | undefined;
   request.once('socket', (socket) => socket.on('session', (offered: Buffer) => void (session = offered)));
   request.end();
-  const response = await new Promise<IncomingMessage>((resolve, reject) => request.once('response', resolve).once('error', reject));
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    request.once('response', resolve).once('error', reject);
+  });
   const { socket, statusCode: status = 0 } = response;
   const resumed = socket instanceof TLSSocket && socket.isSessionReused();
   await skim(response, keep);
@@ -167,6 +169,6 @@ function failure(error: unknown, signal: AbortSignal): Answer {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'closed';
   if (VERSION.test(code)) return { kind: 'unsupported', reason: 'this version of TLS is not spoken' };
   if (UNREACHABLE.test(code)) return { kind: 'failed', reason: `not reached (${code})` };
-  if (/^ERR_SSL_/.test(code) || !NOT_TRUSTED.test(code)) return { kind: 'closed', reason: `closed (${code})` };
+  if (code.startsWith('ERR_SSL_') || !NOT_TRUSTED.test(code)) return { kind: 'closed', reason: `closed (${code})` };
   return { kind: 'failed', reason: `the certificate of the server is not trusted (${code}); name its authority with --ca` };
 }
