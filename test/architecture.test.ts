@@ -77,7 +77,12 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   '@peculiar/x509': { 'certificate/x509.ts': 'dynamic' },
   'reflect-metadata': { 'certificate/x509.ts': 'dynamic' },
   'ipaddr.js': { 'certificate/peers.web.ts': 'static' },
-  'lru-cache': { 'access-token/cache.ts': 'static', 'certificate/forwarded.ts': 'static', 'keys/proof-key.ts': 'static' },
+  'lru-cache': {
+    'access-token/cache.ts': 'static',
+    'certificate/chain.ts': 'static',
+    'certificate/forwarded.ts': 'static',
+    'keys/proof-key.ts': 'static',
+  },
   'node:cluster': { 'events.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'events.ts': 'static', 'certificate/tls-connection.ts': 'static' },

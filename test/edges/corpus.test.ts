@@ -30,7 +30,7 @@ interface Case {
   readonly event?: object;
 }
 
-const cases: readonly Case[] = corpus as unknown as readonly Case[];
+const cases: readonly Case[] = corpus;
 
 const FORMATS: Readonly<Record<string, ForwardedFormat>> = {
   rfc9440: 'byte-sequence',

@@ -29,6 +29,7 @@ export {
 export type { ForwardedFormat } from './certificate/formats.ts';
 export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
 export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
+export type { ChainCertificate } from './certificate/chain.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
 export { dangerouslyTrustEveryPeer, type EdgeTrust, type EveryPeer } from './certificate/trusted-peers.ts';
@@ -36,7 +37,8 @@ export type { XfccElements } from './certificate/xfcc.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
-export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
+export { DECISION_CHANNEL, REDACTED_PATHS, type ResourceEvent } from './events.ts';
+export type { CertificatePolicyOptions, ChainPolicyOptions, ValidityPolicy } from './options/certificate-policy.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';

@@ -171,7 +171,18 @@ export const REASONS = {
   'certificate.unreadable': {
     status: 401,
     error: 'invalid_token',
-    text: 'The certificate of the client cannot be parsed, and the policy asks for its dates.',
+    text: 'The certificate of the client cannot be parsed, or the edge sent only its hash, and the policy asks for what is in it.',
+  },
+
+  'certificate.untrusted_chain': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'There is no chain from the certificate of the client to an anchor of certificatePolicy that holds. detail says what stood in the way.',
+  },
+  'certificate.revoked': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked says so.',
   },
 
   'dpop.not_offered': {
@@ -295,6 +306,10 @@ export const REASONS = {
 
   'unavailable.keys': { status: 503, text: 'The keys of the issuer cannot be had, so no token can be judged.' },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
+  'unavailable.revocation': {
+    status: 503,
+    text: 'certificatePolicy.isRevoked failed, so it cannot be known whether a certificate was revoked.',
+  },
   'unavailable.replay': {
     status: 503,
     text: 'The replay store failed or is full, so it cannot be known whether a proof was used before. detail names the kind of failure.',

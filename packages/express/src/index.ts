@@ -51,6 +51,7 @@ export {
   memoryReplayStore,
   nginx,
   protectedResource,
+  REDACTED_PATHS,
   rfc9440,
   traefik,
 } from '@holdfast/core';

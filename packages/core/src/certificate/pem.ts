@@ -4,7 +4,8 @@ const BEGIN = '-----BEGIN CERTIFICATE-----';
 const END = '-----END CERTIFICATE-----';
 const WHITE_SPACE = /[ \t\r\n]+/g;
 const SKIPPED = /[ \t\r\n]*/y;
-const PRINTABLE = /^[\x20-\x7e]*$/;
+/** What percent-encoding leaves, and more; no space. */
+const VISIBLE = /^[\x21-\x7e]*$/;
 
 /**
  * The certificates of PEM blocks (RFC 7468 §5.1), with white space between and inside them, and nothing else around: no other
@@ -29,12 +30,22 @@ function skip(text: string, from: number): number {
   return SKIPPED.lastIndex;
 }
 
-/** Percent-decoded once (RFC 3986 §2.1): `+` is itself. `undefined` where it is not printable ASCII, or decodes to no text. */
+/** Percent-decoded once (RFC 3986 §2.1): `+` is itself. `undefined` where it is not visible ASCII, or decodes to no text. */
 export function percentDecoded(value: string): string | undefined {
-  if (!PRINTABLE.test(value)) return undefined;
+  if (!VISIBLE.test(value)) return undefined;
   try {
     return decodeURIComponent(value);
   } catch {
     return undefined;
   }
+}
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+/** The certificates of a file: other text may stand around them (RFC 7468 §2), but no other block. `undefined` where there is none. */
+export function certificatesInBundle(text: string): readonly Uint8Array[] | undefined {
+  const blocks = text.match(BLOCK) ?? [];
+  const ders = blocks.flatMap((block) => certificatesInPem(block, 1) ?? []);
+  const isWhole = ders.length > 0 && ders.length === (text.match(/-----BEGIN /g)?.length ?? 0);
+  return isWhole ? ders : undefined;
 }

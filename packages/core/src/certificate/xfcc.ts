@@ -67,25 +67,34 @@ function certificates(element: XfccElement, key: 'cert' | 'chain'): readonly Uin
 }
 
 const KEY = /([A-Za-z]+)=/y;
-/** A quoted value, in which a backslash takes the meaning of the character after it; or one without quotes, as far as it goes. */
-const VALUE = /"((?:[^"\\]|\\[^])*)"|([^",;\\]*)/y;
+/** A value without quotes: ASCII, as far as nothing in it would need them. */
+const BARE = /[ !#-+\--:<-[\]-~]*/y;
 
 /** `key=value;key="value",key=…`; `undefined` where anything else stands in it. */
 function tokenize(value: string): readonly XfccElement[] | undefined {
   const elements = [new Map<string, string[]>()];
   let at = 0;
   for (let pairs = 0; pairs < MOST_PAIRS; pairs += 1) {
-    const key = matchAt(KEY, value, at);
+    const key = matchAt(KEY, value, at)?.[1];
     if (key === undefined) return undefined;
-    const found = matchAt(VALUE, value, KEY.lastIndex);
-    if (found === undefined) return undefined;
-    at = VALUE.lastIndex;
-    const [, quoted, bare = ''] = found;
-    add(elements.at(-1), key[1] ?? '', quoted === undefined ? bare : quoted.replace(/\\([^])/g, '$1'));
+    const start = KEY.lastIndex;
+    const end = value[start] === '"' ? endOfQuoted(value, start) : undefined;
+    const text = end === undefined ? (matchAt(BARE, value, start)?.[0] ?? '') : value.slice(start + 1, end - 1).replace(/\\([^])/g, '$1');
+    add(elements.at(-1), key, text);
+    at = end ?? start + text.length;
     if (at === value.length) return elements;
     if (value[at] === ',') elements.push(new Map<string, string[]>());
     else if (value[at] !== ';') return undefined;
     at += 1;
+  }
+  return undefined;
+}
+
+/** Behind the quote that ends what begins here: a backslash takes the meaning of the character after it. */
+function endOfQuoted(text: string, start: number): number | undefined {
+  for (let i = start + 1; i < text.length; i += 1) {
+    if (text[i] === '\\') i += 1;
+    else if (text[i] === '"') return i + 1;
   }
   return undefined;
 }
@@ -101,6 +110,8 @@ function add(element: Map<string, string[]> | undefined, key: string, value: str
   if (values === undefined) element?.set(name, [value]);
   else values.push(value);
 }
+
+const ESCAPED_LETTER = /\\u00[4-7]/i;
 
 function parseJson(value: string): readonly XfccElement[] | undefined {
   let list: unknown;
@@ -123,7 +134,8 @@ function parseJson(value: string): readonly XfccElement[] | undefined {
     }
     elements.push(element);
   }
-  // Of a repeated key JSON.parse keeps the last, unseen.
+  // Of a repeated key JSON.parse keeps the last, unseen. No letter needs an escape, by which a key could hide.
+  if (ESCAPED_LETTER.test(value)) return undefined;
   for (const key of SINGLE) {
     const written = value.match(new RegExp(`"${key}"\\s*:`, 'gi'))?.length ?? 0;
     if (written !== elements.filter((element) => element.has(key)).length) return undefined;

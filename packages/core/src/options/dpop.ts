@@ -29,7 +29,7 @@ export interface DpopOptions {
 export interface NonceOptions {
   /** One or two, of 32 bytes at least, text or bytes. The first makes nonces, both are accepted: to rotate, put a new one before the old. */
   readonly secrets: readonly (string | Uint8Array)[];
-  /** Seconds after which there is another nonce; one is accepted for this long at least, and twice at most. Default 120. */
+  /** Seconds after which there is another nonce; one is accepted for this long at least. Default 120. */
   readonly rotation?: number;
 }
 
