@@ -62,7 +62,10 @@ describe.each(names)('The tarball of %s', (name) => {
     const { messages } = await publint({ pack: { tarball: buffer }, level: 'warning' });
     expect(messages).toEqual([]);
   });
+});
 
+// A program has nothing to import.
+describe.each(names.filter(isLibrary))('The tarball of %s', (name) => {
   test('has types that every way of importing finds (are-the-types-wrong)', async () => {
     const args = [tool('@arethetypeswrong/cli', 'attw'), tarballOf(name), '--profile', 'esm-only', '--format', 'ascii', '--no-color'];
     // It ends with an error where it finds a problem, and fails the test by that.
@@ -114,6 +117,15 @@ describe('Installed with npm', () => {
     20_000,
   );
 
+  test('holdfast is a command: it says its version and its help, and refuses what it does not know', async () => {
+    const { version } = readJson(join(root, 'packages', 'cli', 'package.json')) as { readonly version: string };
+    expect(await run('npx', ['--no-install', 'holdfast', '--version'], consumer)).toBe(`${version}\n`);
+    expect(await run('npx', ['--no-install', 'holdfast', 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
+    await expect(run('npx', ['--no-install', 'holdfast', 'probe', '--token', 'a'], consumer)).rejects.toThrow(
+      /There is no option --token\./,
+    );
+  }, 20_000);
+
   test(
     `both run on Node ${OLDEST_NODE}, the oldest that is supported`,
     async (context) => {
@@ -123,6 +135,8 @@ describe('Installed with npm', () => {
       for (const program of ['program.js', 'program.cjs']) {
         expect(JSON.parse(await run(node.path, [program], consumer)), program).toEqual(ANSWERS);
       }
+      const command = join(consumer, 'node_modules', '@holdfast', 'cli', 'dist', 'main.js');
+      expect(await run(node.path, [command, 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
     },
     2 * MINUTE,
   );
@@ -271,6 +285,11 @@ async function unpack(tarball: string, into: string): Promise<void> {
 
 function tarballOf(name: string): string {
   return tarballs.get(name) ?? '';
+}
+
+function isLibrary(name: string): boolean {
+  const { publishConfig } = manifest(name) as { readonly publishConfig: { readonly exports: object } };
+  return '.' in publishConfig.exports;
 }
 
 function manifest(name: string): object {
