@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import { createServer as createHttpsServer } from 'node:https';
+import type { TLSSocket } from 'node:tls';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -209,6 +211,27 @@ describe('holdfast probe, of an edge that is configured wrongly: something got i
     ]);
   });
 
+  it('around the edge nobody listens, which is as it should be; a name that does not exist says nothing', async (context) => {
+    const { args } = await scene(context, nginx({ trust: TRUST }), { kind: 'nginx', recipe: 'edges/nginx' });
+    const direct = async (url: string): Promise<[code: number, rows: object[]]> => {
+      const ran = await holdfast([...args, '--json', '--yes', '--direct', url]);
+      return [ran.code, reportOf(ran).attempts.filter(({ lane }) => lane === 'Around the edge')];
+    };
+    const closed = await direct(`http://127.0.0.1:${await freePort()}/`);
+    expect(closed).toMatchObject([0, [{ verdict: 'refused', note: 'not reached (ECONNREFUSED)' }]]);
+    const nowhere = await direct('http://api.example.invalid/');
+    expect(nowhere).toMatchObject([2, [{ verdict: 'unclear', note: expect.stringMatching(/^not reached \((?:ENOTFOUND|EAI_AGAIN)\)$/) }]]);
+  });
+
+  it('what has got in when the bounds are reached has got in', async (context) => {
+    const [wrong] = WRONG_EDGES;
+    if (wrong === undefined) throw new Error('there is no such edge');
+    const { args } = await scene(context, wrong.source({ trust: TRUST }), wrong);
+    const ran = await holdfast([...args, '--json', '--max-requests', '8']);
+    expect([ran.code, reportOf(ran).requests]).toEqual([1, 8]);
+    expect(gotIn(reportOf(ran))).toEqual(['HTTP/1.1 over TLS 1.3: no certificate, the field spoofed: X-SSL-Cert']);
+  });
+
   it('says so in the table, with the field', async (context) => {
     const [wrong] = WRONG_EDGES;
     if (wrong === undefined) throw new Error('there is no such edge');
@@ -291,6 +314,39 @@ describe('holdfast probe, where nothing can be told: exit code 2', () => {
     const ran = await holdfast([...probeOf(await freePort()), '--json']);
     expect(ran.code).toBe(2);
     expect(reportOf(ran).attempts[0]).toMatchObject({ verdict: 'unclear', note: 'not reached (ECONNREFUSED)' });
+  });
+
+  it('the owner is no longer served after a while: that its field is refused then means nothing', async () => {
+    let requests = 0;
+    const isOwner = (): boolean => (requests += 1) > 1 && requests < 40;
+    const { port } = await server((answer) => answer(isOwner() ? 200 : 401));
+    const ran = await holdfast([...probeOf(port), '--json', '--header', 'X-SSL-Cert']);
+    const { attempts } = reportOf(ran);
+    expect(attempts.filter(({ title, verdict }) => title.startsWith('the owner') && verdict === 'got in')).toEqual([]);
+    expect(attempts).toContainEqual(
+      expect.objectContaining({ verdict: 'unclear', note: expect.stringContaining('the owner is no longer served') }),
+    );
+  });
+
+  it('the token expires in between: the attacks were refused, but who knows why', async () => {
+    const listening = createHttpsServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+      requests += 1;
+      const isServed = request.headers.authorization !== undefined && requests < 20 && 'getPeerX509Certificate' in request.socket;
+      const certificate = isServed ? (request.socket as TLSSocket).getPeerX509Certificate() : undefined;
+      response.writeHead(certificate?.fingerprint256 === new X509Certificate(owner.cert).fingerprint256 ? 200 : 401).end();
+    });
+    let requests = 0;
+    onTestFinished(() => stop(listening));
+    const ran = await holdfast([...probeOf(await listen(listening)), '--json']);
+    const report = reportOf(ran);
+    expect([ran.code, gotIn(report)]).toEqual([2, []]);
+    expect(report.attempts).toContainEqual(
+      expect.objectContaining({
+        title: 'the owner, at last',
+        verdict: 'unclear',
+        note: expect.stringContaining('the owner is no longer served'),
+      }),
+    );
   });
 
   it('no more requests are sent than --max-requests says', async () => {

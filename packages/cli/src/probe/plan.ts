@@ -106,7 +106,8 @@ export const DIRECT: readonly Shape[] = ['plain', 'with X-Forwarded-For'];
 /** How many requests the plan takes at most, where nothing has to be looked at twice. */
 export function requestsFor(batches: number, direct: boolean): number {
   const inLane = ({ attacks, resumed }: Lane): number => {
-    const sent = attacks.reduce((sum, [, shape]) => sum + (shape === 'none' ? 1 : batches), 1);
+    // The owner stands before and after.
+    const sent = attacks.reduce((sum, [, shape]) => sum + (shape === 'none' ? 1 : batches), 2);
     return resumed ? 2 * sent : sent;
   };
   return 3 + LANES.reduce((sum, lane) => sum + inLane(lane), 0) + (direct ? 1 + 2 * batches : 0);

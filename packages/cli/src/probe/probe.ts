@@ -1,35 +1,17 @@
 import type { X509Certificate } from 'node:crypto';
+import { Client, type ClientOptions, Exhausted } from './client.ts';
 import { batchesOf, type Line, lineOf, type Spoof, spoofsOf, VERIFY_FIELDS } from './fields.ts';
-import type { Identity } from './impostor.ts';
 import { DIRECT, type Lane, LANES, requestsFor, type Sender, type Shape, shaped } from './plan.ts';
-import { type Answer, type Sending, send, sendTwice } from './request.ts';
+import type { Answer } from './request.ts';
+import { isAlike, isServed, isUnauthorized, judge, RANK, type Verdict, whyOwner } from './verdict.ts';
 
 /** What is probed, with what, and within which bounds. */
-export interface ProbeOptions {
-  readonly url: URL;
+export interface ProbeOptions extends ClientOptions {
   /** The address of the API itself, around the edge. */
   readonly direct: URL | undefined;
-  readonly method: string;
-  readonly token: string;
-  readonly owner: Identity;
-  readonly impostor: Identity;
-  readonly largeImpostor: Identity;
-  readonly ca: string | undefined;
   /** Names of fields; empty for all that are known. */
   readonly fields: readonly string[];
-  readonly maxRequests: number;
-  /** Milliseconds for everything. */
-  readonly maxTime: number;
-  /** Milliseconds for one request. */
-  readonly timeout: number;
 }
-
-/**
- * What became of an attempt. `granted` is said of the owner, as it should be; `refused` of a thief, as it should be; `got in` where
- * a thief was served, or what a client sent reached the API; `unclear` where it could not be told; `not offered` where there was
- * nothing to attack.
- */
-export type Verdict = 'granted' | 'refused' | 'got in' | 'unclear' | 'not offered';
 
 /** One attempt, over all fields that were spoofed in it. */
 export interface Attempt {
@@ -55,6 +37,8 @@ export interface Report {
 
 const BEFORE = 'Before all';
 const WITHOUT_TOKEN = 'the owner, without a token';
+const NO_LONGER = 'the owner is no longer served: the token may have expired, or the edge has locked this client out';
+const LOCKED_OUT: readonly [Verdict, string] = ['unclear', NO_LONGER];
 
 /** Characters of spoofed fields in one request. */
 const BATCH = 4000;
@@ -69,18 +53,15 @@ export async function runProbe(options: ProbeOptions, onLane: (title: string) =>
   return new Probe(options).run(onLane);
 }
 
-/** Thrown when the bounds are reached; everything that is left is unclear. */
-class Exhausted extends Error {}
-
 class Probe {
   readonly #options: ProbeOptions;
   readonly #spoofs: readonly Spoof[];
+  readonly #client: Client;
   readonly #attempts: Attempt[] = [];
-  readonly #began = performance.now();
-  #requests = 0;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
+    this.#client = new Client(options);
     this.#spoofs = spoofsOf(options.fields);
   }
 
@@ -96,8 +77,8 @@ class Probe {
     return {
       outcome: verdicts.has('got in') ? 'open' : isTold ? 'closed' : 'unclear',
       attempts: this.#attempts,
-      requests: this.#requests,
-      milliseconds: Math.round(performance.now() - this.#began),
+      requests: this.#client.requests,
+      milliseconds: this.#client.milliseconds,
     };
   }
 
@@ -114,13 +95,10 @@ class Probe {
   /** Where anybody is served without a token, nothing that follows would mean anything; and first of all it has to be the server. */
   async #isProtected(): Promise<boolean> {
     for (const tls of ['TLSv1.3', 'TLSv1.2'] as const) {
-      const answer = await this.#send({ identity: this.#options.owner, tls, lines: [] });
+      const answer = await this.#client.withoutToken(tls);
       if (answer.kind === 'unsupported') continue;
-      const problem = isServed(answer)
-        ? 'it is served: choose a URL that asks for the token'
-        : answer.kind === 'failed'
-          ? answer.reason
-          : '';
+      const isReached = answer.kind !== 'failed' && answer.kind !== 'unreachable';
+      const problem = isServed(answer) ? 'it is served: choose a URL that asks for the token' : isReached ? '' : answer.reason;
       if (problem !== '') this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', answer, problem);
       return problem === '';
     }
@@ -130,7 +108,7 @@ class Probe {
 
   async #lane(lane: Lane): Promise<void> {
     const { title, attacks } = lane;
-    const control = await this.#attempt(lane, 'owner', []);
+    const control = await this.#client.attempt(lane, 'owner', []);
     if (control.kind === 'unsupported') return this.#note(title, 'the owner', 'not offered', undefined, control.reason);
     const isGranted = isServed(control);
     this.#note(title, 'the owner', isGranted ? 'granted' : 'unclear', control, isGranted ? undefined : whyOwner(control));
@@ -139,17 +117,22 @@ class Probe {
     for (const [sender, shape] of attacks) {
       if (isGranted || sender !== 'owner') await this.#attack(lane, sender, shape, baselines);
     }
-    if (isGranted) return;
+    if (isGranted) {
+      // Or else what was refused in between may have been refused for another reason: the token has expired, the sender is locked out.
+      const again = await this.#client.attempt(lane, 'owner', []);
+      if (!isServed(again)) this.#note(title, 'the owner, at last', 'unclear', again, NO_LONGER);
+      return;
+    }
     // An edge that loses the certificate of the owner may well hand on what a client writes in its place.
     const { certificate } = this.#options.owner;
-    const ask = (lines: readonly Line[]): Promise<Answer> => this.#attempt(lane, 'owner', lines);
+    const ask = (lines: readonly Line[]): Promise<Answer> => this.#client.attempt(lane, 'owner', lines);
     await this.#spoof(title, 'the owner, who writes its certificate itself', 'nobody', certificate, 'plain', control, ask);
   }
 
   async #attack(lane: Lane, sender: Sender, shape: Shape, baselines: Map<Sender, Answer>): Promise<void> {
     const title = titleOf(sender, shape);
     if (shape === 'none') {
-      const answer = await this.#attempt(lane, sender, []);
+      const answer = await this.#client.attempt(lane, sender, []);
       baselines.set(sender, answer);
       const [verdict, note] = judge(sender, answer);
       return this.#note(lane.title, title, verdict, answer, note);
@@ -157,7 +140,8 @@ class Probe {
     // Of the owner it is asked whether a field that names somebody else changes anything: then it reaches the API.
     const { owner, impostor } = this.#options;
     const claimed = sender === 'owner' ? impostor.certificate : owner.certificate;
-    await this.#spoof(lane.title, title, sender, claimed, shape, baselines.get(sender), (lines) => this.#attempt(lane, sender, lines));
+    const ask = (lines: readonly Line[]): Promise<Answer> => this.#client.attempt(lane, sender, lines);
+    await this.#spoof(lane.title, title, sender, claimed, shape, baselines.get(sender), ask);
   }
 
   /** Sends every spoof, several in one request, and each alone where the answer says that something happened. */
@@ -176,9 +160,9 @@ class Probe {
     const judgeAll = async (spoofs: readonly Spoof[]): Promise<Verdict> => {
       const lines = spoofs.map((spoof) => lineOf(spoof, claimed));
       const answer = await ask(shaped(shape, [...lines, ...verifyLines(spoofs)]));
-      const judged = judge(sender, answer);
+      const judged = sender === 'owner' && isUnauthorized(answer) && !isServed(await ask([])) ? LOCKED_OUT : judge(sender, answer);
       // Refused for another reason than without the fields, for instance for their size: then each may fare differently.
-      const isOther = judged[0] === 'got in' || (judged[0] === 'refused' && !isAlike(answer, baseline) && !isStatus(answer, 401));
+      const isOther = judged[0] === 'got in' || (judged[0] === 'refused' && !isAlike(answer, baseline) && !isUnauthorized(answer));
       if (spoofs.length > 1 && isOther) {
         const alone: Verdict[] = [];
         for (const spoof of spoofs) alone.push(await judgeAll([spoof]));
@@ -189,8 +173,12 @@ class Probe {
       if (RANK[judged[0]] > RANK[worst[0]]) worst = judged;
       return judged[0];
     };
-    for (const batch of batchesOf(this.#spoofs, claimed, BATCH)) await judgeAll(batch);
-    this.#note(lane, title, worst[0], answers, worst[1], [...gotIn]);
+    try {
+      for (const batch of batchesOf(this.#spoofs, claimed, BATCH)) await judgeAll(batch);
+    } finally {
+      // Also where the bounds are reached in between: what has got in by then has got in.
+      if (answers.length > 0) this.#note(lane, title, worst[0], answers, worst[1], [...gotIn]);
+    }
   }
 
   /** Some edges hand on the certificate with the first request of a connection only. */
@@ -198,8 +186,7 @@ class Probe {
     const title = 'Two requests on one connection';
     const tls = LANES.find((lane) => this.#attempts.some((one) => one.lane === lane.title && one.verdict === 'granted'))?.tls;
     if (tls === undefined) return;
-    this.#spend(2);
-    const [first, second] = await sendTwice(this.#sending({ identity: this.#options.owner, tls, lines: [this.#authorization()] }));
+    const [first, second] = await this.#client.twice(tls);
     if (second.kind === 'unsupported') return this.#note(title, 'the owner', 'not offered', undefined, second.reason);
     if (isServed(second)) return this.#note(title, 'the owner', 'granted', second);
     this.#note(title, 'the owner', 'unclear', second, isServed(first) ? 'the first is served, the second is not' : whyOwner(second));
@@ -207,62 +194,17 @@ class Probe {
 
   async #around(url: URL): Promise<void> {
     const lane = 'Around the edge';
-    const ask = (lines: readonly Line[]): Promise<Answer> => this.#direct(url, lines);
+    const ask = (lines: readonly Line[]): Promise<Answer> => this.#client.direct(url, lines);
     const alone = await ask([]);
     // What cannot be reached cannot be attacked from here.
-    if (alone.kind === 'failed') return this.#note(lane, 'the token alone', 'not offered', undefined, alone.reason);
-    this.#note(lane, 'the token alone', judge('nobody', alone)[0], alone);
+    if (alone.kind === 'unreachable') return this.#note(lane, 'the token alone', 'refused', undefined, alone.reason);
+    const [verdict, note] = judge('nobody', alone);
+    this.#note(lane, 'the token alone', verdict, alone, note);
+    if (alone.kind !== 'answer') return;
     for (const shape of DIRECT) {
       const title = `the field spoofed${shape === 'plain' ? '' : `, ${shape}`}`;
       await this.#spoof(lane, title, 'nobody', this.#options.owner.certificate, shape, alone, ask);
     }
-  }
-
-  async #direct(url: URL, lines: readonly Line[]): Promise<Answer> {
-    const ask = (tls: Sending['tls']): Promise<Answer> =>
-      this.#send({ url, identity: undefined, tls, lines: [this.#authorization(), ...lines] });
-    const answer = await ask('TLSv1.3');
-    return answer.kind === 'unsupported' ? ask('TLSv1.2') : answer;
-  }
-
-  async #attempt({ http, tls, resumed }: Lane, sender: Sender, spoofed: readonly Line[]): Promise<Answer> {
-    const sending = { http, tls, identity: this.#identityOf(sender), lines: [this.#authorization(), ...spoofed] };
-    if (!resumed) return this.#send(sending);
-    // A session may be good for one connection only, so each has its own.
-    const first = await this.#send({ ...sending, lines: [this.#authorization()] });
-    if (first.kind !== 'answer') return first;
-    if (first.session === undefined) return { kind: 'unsupported', reason: 'the edge offers no session to resume' };
-    const answer = await this.#send({ ...sending, session: first.session });
-    return answer.kind === 'answer' && !answer.resumed ? { kind: 'unsupported', reason: 'the edge does not resume the session' } : answer;
-  }
-
-  #identityOf(sender: Sender): Identity | undefined {
-    const { owner, impostor, largeImpostor } = this.#options;
-    if (sender === 'nobody') return undefined;
-    return sender === 'owner' ? owner : sender === 'impostor' ? impostor : largeImpostor;
-  }
-
-  #authorization(): Line {
-    return ['Authorization', `Bearer ${this.#options.token}`];
-  }
-
-  async #send(sending: Partial<Sending> & Pick<Sending, 'identity' | 'tls' | 'lines'>): Promise<Answer> {
-    this.#spend(1);
-    return send(this.#sending(sending));
-  }
-
-  #sending(sending: Partial<Sending> & Pick<Sending, 'identity' | 'tls' | 'lines'>): Sending {
-    const { url, method, ca, timeout } = this.#options;
-    return { url, method, ca, timeout: Math.min(timeout, this.#timeLeft()), http: '1.1', session: undefined, ...sending };
-  }
-
-  #timeLeft(): number {
-    return Math.max(0, Math.ceil(this.#options.maxTime - (performance.now() - this.#began)));
-  }
-
-  #spend(requests: number): void {
-    if (this.#requests + requests > this.#options.maxRequests || this.#timeLeft() === 0) throw new Exhausted();
-    this.#requests += requests;
   }
 
   #note(
@@ -276,48 +218,6 @@ class Probe {
     const statuses = [answers ?? []].flat().flatMap((answer) => (answer.kind === 'answer' ? [answer.status] : []));
     this.#attempts.push({ lane, title, verdict, statuses: [...new Set(statuses)].toSorted((a, b) => a - b), fields, note });
   }
-}
-
-const RANK: Readonly<Record<Verdict, number>> = { 'not offered': 0, granted: 1, refused: 1, unclear: 2, 'got in': 3 };
-
-/** Says little about the next request: too many, too slow, broken for the moment. */
-const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 502, 503, 504]);
-
-function judge(sender: Sender, answer: Answer): readonly [Verdict, string | undefined] {
-  switch (answer.kind) {
-    case 'failed':
-      return ['unclear', answer.reason];
-    case 'unsupported':
-      return ['not offered', answer.reason];
-    case 'closed':
-      return ['refused', answer.reason];
-    case 'answer':
-      if (PASSING.has(answer.status)) return ['unclear', `${answer.status} says nothing about who is served`];
-      if (sender === 'owner') {
-        if (answer.status === 401) return ['got in', 'a field that the owner sent changed the answer: it reaches the API'];
-        return ['refused', undefined];
-      }
-      return [isServed(answer) ? 'got in' : 'refused', undefined];
-  }
-}
-
-function isServed(answer: Answer): boolean {
-  return answer.kind === 'answer' && answer.status >= 200 && answer.status < 300;
-}
-
-function isStatus(answer: Answer, status: number): boolean {
-  return answer.kind === 'answer' && answer.status === status;
-}
-
-function isAlike(answer: Answer, other: Answer | undefined): boolean {
-  if (answer.kind === 'answer') return other?.kind === 'answer' && other.status === answer.status;
-  return answer.kind === other?.kind;
-}
-
-function whyOwner(answer: Answer): string {
-  if (answer.kind !== 'answer') return answer.reason;
-  const hint = answer.status === 401 ? ': has the token expired, is it bound to this certificate, does the edge hand it on?' : '';
-  return `the owner itself is answered ${answer.status}${hint}`;
 }
 
 /** What an edge says beside the certificate, forged too; left out where it is spoofed itself. */

@@ -1,6 +1,7 @@
 import { wrap } from '../command.ts';
 import { type Look, styled, type Terminal } from '../terminal.ts';
-import type { Attempt, Report, Verdict } from './probe.ts';
+import type { Attempt, Report } from './probe.ts';
+import type { Verdict } from './verdict.ts';
 
 const LOOKS: Readonly<Record<Verdict, Look | readonly Look[]>> = {
   granted: 'green',

@@ -34,7 +34,9 @@ export type Answer =
   | { readonly kind: 'closed'; readonly reason: string }
   /** It does not speak this version of TLS or HTTP. */
   | { readonly kind: 'unsupported'; readonly reason: string }
-  /** It was not reached, or did not answer in time, or is not who it should be. */
+  /** Nobody listens there, or lets us through. */
+  | { readonly kind: 'unreachable'; readonly reason: string }
+  /** It did not answer in time, or is not who it should be, or has no such name. */
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** Sends one request on a connection of its own. Redirects are not followed, and bodies are not kept. */
@@ -54,8 +56,8 @@ export async function sendTwice(sending: Sending): Promise<readonly [Answer, Ans
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const answers: Answer[] = [];
   try {
+    const signal = AbortSignal.timeout(sending.timeout);
     for (let i = 0; i < 2; i++) {
-      const signal = AbortSignal.timeout(sending.timeout);
       const lines = [...sending.lines, ['Connection', 'keep-alive'] as const];
       try {
         const request = requestHttps({ ...plainOptions({ ...sending, lines }, signal), ...tlsOptions(sending), agent });
@@ -104,10 +106,18 @@ function portOf({ port, protocol }: URL): number {
 
 async function overHttp(request: ClientRequest, keep = false): Promise<Answer> {
   let session: Buffer | undefined;
-  request.once('socket', (socket) => socket.on('session', (offered: Buffer) => void (session = offered)));
+  let isConnected = false;
+  request.once('socket', (socket) => {
+    socket.on('session', (offered: Buffer) => void (session = offered));
+    isConnected = !socket.connecting;
+    socket.once('connect', () => void (isConnected = true));
+  });
   request.end();
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    request.once('response', resolve).once('error', reject);
+    request.once('response', resolve).once('error', (error) => {
+      // Where a packet filter drops what is sent, there is no other error than that time is up.
+      reject(isConnected || !('code' in error && error.code === 'ABORT_ERR') ? error : Object.assign(error, { code: 'ETIMEDOUT' }));
+    });
   });
   const { socket, statusCode: status = 0 } = response;
   const resumed = socket instanceof TLSSocket && socket.isSessionReused();
@@ -159,16 +169,18 @@ async function skim(body: AsyncIterable<unknown>, keep: boolean): Promise<void> 
 }
 
 const VERSION = /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|WRONG_VERSION|NO_PROTOCOLS/;
-const UNREACHABLE = /^(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EADDRNOTAVAIL|EACCES)$/;
+const UNREACHABLE = /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)$/;
+const NOT_FOUND = /^(?:ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL|EACCES|EPERM)$/;
 /** What Node says of a server certificate: it is not ours to ignore, for the token goes there. */
 const NOT_TRUSTED = /CERT|SELF_SIGNED|ISSUER|UNABLE_TO|ALTNAME/;
 
 function failure(error: unknown, signal: AbortSignal): Answer {
-  if (signal.aborted) return { kind: 'failed', reason: 'no answer in time' };
   // The code alone: a message may repeat what was sent.
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'closed';
   if (VERSION.test(code)) return { kind: 'unsupported', reason: 'this version of TLS is not spoken' };
-  if (UNREACHABLE.test(code)) return { kind: 'failed', reason: `not reached (${code})` };
+  if (UNREACHABLE.test(code)) return { kind: 'unreachable', reason: `not reached (${code})` };
+  if (signal.aborted) return { kind: 'failed', reason: 'no answer in time' };
+  if (NOT_FOUND.test(code)) return { kind: 'failed', reason: `not reached (${code})` };
   if (code.startsWith('ERR_SSL_') || !NOT_TRUSTED.test(code)) return { kind: 'closed', reason: `closed (${code})` };
   return { kind: 'failed', reason: `the certificate of the server is not trusted (${code}); name its authority with --ca` };
 }
