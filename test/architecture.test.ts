@@ -20,6 +20,7 @@ const ROOMS: Record<string, readonly string[]> = {
   crypto: ['request'],
   discovery: [],
   events: ['rejection', 'request'],
+  redaction: [],
   challenge: ['rejection'],
   keys: ['crypto', 'discovery', 'rejection', 'request'],
   replay: ['crypto', 'request'],
@@ -55,6 +56,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'events',
     'options',
     'protected-resource',
+    'redaction',
     'rejection',
     'replay',
     'request',
@@ -92,51 +94,59 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'node:tls': { 'certificate/tls-connection.ts': 'type' },
 };
 
-/** Files of core that may use what only Node has without an import. */
+/** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['process', ['events.ts']],
-  ['Buffer', ['crypto/node.ts']],
+  ['process', ['events.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts']],
+  ['Buffer', ['crypto/node.ts', 'testing/client.ts', 'cli/probe/']],
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
 const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/core/node': 'static', 'node:http': 'type' };
 
-/**
- * The command line is no adapter: it is a client, which attacks from outside and runs on Node alone. It knows nothing of core, and
- * what it imports stands here, by file. It may know status numbers and fields; all else holds for it too.
- */
-const COMMAND_LINE = 'packages/cli/src/';
-const COMMAND_LINE_DEPENDENCIES: Record<string, Record<string, Kind>> = {
-  '@peculiar/x509': { 'probe/impostor.ts': 'dynamic' },
-  'reflect-metadata': { 'probe/impostor.ts': 'dynamic' },
-  'node:crypto': { 'probe/command.ts': 'static', 'probe/fields.ts': 'static', 'probe/impostor.ts': 'static', 'probe/probe.ts': 'type' },
-  'node:events': { 'probe/request.ts': 'static' },
-  'node:fs': { 'commands.ts': 'static' },
-  'node:fs/promises': { 'probe/command.ts': 'static' },
-  'node:http': { 'probe/request.ts': 'static' },
-  'node:http2': { 'probe/request.ts': 'static' },
-  'node:https': { 'probe/request.ts': 'static' },
-  'node:net': { 'probe/command.ts': 'static', 'probe/request.ts': 'static' },
-  'node:path': { 'commands.ts': 'static' },
-  'node:readline/promises': { 'terminal.ts': 'static' },
-  'node:tls': { 'probe/request.ts': 'static' },
-  'node:util': { 'command.ts': 'static', 'terminal.ts': 'static' },
+/** What a package that is no adapter may import. Clients of Redis are the application's own: not even their types are imported. */
+const PACKAGES: Record<string, Record<string, Kind>> = {
+  // A client that attacks from outside: it knows nothing of core.
+  cli: {
+    '@peculiar/x509': 'dynamic',
+    'node:crypto': 'static',
+    'node:events': 'static',
+    'node:fs': 'static',
+    'node:fs/promises': 'static',
+    'node:http': 'static',
+    'node:http2': 'static',
+    'node:https': 'static',
+    'node:net': 'static',
+    'node:path': 'static',
+    'node:readline/promises': 'static',
+    'node:tls': 'static',
+    'node:util': 'static',
+    'reflect-metadata': 'dynamic',
+  },
+  opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
+  redis: { '@holdfast/core': 'type', 'node:diagnostics_channel': 'static' },
+  testing: {
+    '@holdfast/core': 'static',
+    '@peculiar/x509': 'static',
+    jose: 'static',
+    'node:crypto': 'static',
+    'reflect-metadata': 'static',
+  },
 };
 
 /** Files of core that may know status numbers and OAuth error codes. */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'testing/authorization-server.ts', 'cli/probe/'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
-  authorization: ['access-token/extract.ts'],
+  authorization: ['access-token/extract.ts', 'redaction.ts'],
   'content-type': ['node.ts', 'discovery/fetch-json.ts'],
   'retry-after': ['challenge/'],
   'www-authenticate': ['challenge/'],
 };
-/** The one file that knows how edges call their fields. */
-const EDGES = 'certificate/edges.ts';
+/** The files that know how edges call their fields: to read them, and to keep them out of logs. */
+const EDGES = ['certificate/edges.ts', 'redaction.ts'];
 const LIKE_A_FIELD = /^(?:x-[a-z-]+|[A-Z][a-z]+(?:-[A-Z][a-z]+)+)$/;
 
 interface Source {
@@ -177,7 +187,6 @@ function read({ path, text }: Source): Reading {
     if (specifier === undefined) fault(node, 'imports something that is not written down');
     else imports.push({ from: path, specifier, kind, line: lineOf(node) });
   };
-  const isCommandLine = path.startsWith(COMMAND_LINE);
   const inCore = (places: readonly string[]): boolean => placed(path, places);
 
   /** Names after a dot, which are not what they would be alone. */
@@ -237,20 +246,20 @@ function read({ path, text }: Source): Reading {
     Identifier(node) {
       if (members.has(node)) return;
       const places = NODE_GLOBALS.get(node.name);
-      if (places !== undefined && !inCore(places) && !isCommandLine) fault(node, `uses ${node.name}, which only Node has`);
+      if (places !== undefined && !inCore(places)) fault(node, `uses ${node.name}, which only Node has`);
       if (node.name === 'console') fault(node, 'writes to the console');
     },
     Literal(node) {
       const { value } = node;
-      if (inCore(ANSWERS) || isCommandLine) return;
+      if (inCore(ANSWERS)) return;
       if (typeof value === 'number' && STATUSES.has(String(value))) fault(node, `knows the status ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && ERROR_CODES.test(value)) fault(node, `knows the error code ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && (Object.hasOwn(FIELDS, value.toLowerCase()) || LIKE_A_FIELD.test(value)))
-        if (!inCore([EDGES, ...(FIELDS[value.toLowerCase()] ?? [])])) fault(node, `knows the field ${value}`);
+        if (!inCore([...EDGES, ...(FIELDS[value.toLowerCase()] ?? [])])) fault(node, `knows the field ${value}`);
     },
     TemplateElement(node) {
       const { cooked } = node.value;
-      if (cooked !== null && LIKE_A_FIELD.test(cooked) && !inCore(ANSWERS) && !isCommandLine) fault(node, `knows the field ${cooked}`);
+      if (cooked !== null && LIKE_A_FIELD.test(cooked) && !inCore(ANSWERS)) fault(node, `knows the field ${cooked}`);
     },
   }).visit(program);
   return { imports, faults };
@@ -276,14 +285,19 @@ function lastName(node: Node): string | undefined {
   return nameOfMember(node);
 }
 
-/** Whether a file is one of some places in core: files, or folders that end with a slash. */
+/** Whether a file is one of some places in core: files, or folders that end with a slash. In another package, its name comes first. */
 function placed(path: string, places: readonly string[]): boolean {
-  const inside = insideCore(path);
-  return inside !== undefined && places.some((place) => (place.endsWith('/') ? inside.startsWith(place) : inside === place));
+  const inside = insideCore(path) ?? path.replace(/^packages\/([^/]+)\/src\//, '$1/');
+  return places.some((place) => (place.endsWith('/') ? inside.startsWith(place) : inside === place));
 }
 
 function insideCore(path: string): string | undefined {
   return path.startsWith('packages/core/src/') ? path.slice('packages/core/src/'.length) : undefined;
+}
+
+/** `redis` of `packages/redis/src/store.ts`. */
+function packageOf(path: string): string {
+  return path.split('/')[1] ?? '';
 }
 
 /** The room of a file of core; the name of another package. */
@@ -312,10 +326,7 @@ function faultsOfImport(one: Import): string[] {
   const target = targetOf(one);
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
-  if (from.startsWith(COMMAND_LINE)) {
-    return target === undefined ? atMost(COMMAND_LINE_DEPENDENCIES[specifier]?.[from.slice(COMMAND_LINE.length)]) : [];
-  }
-  if (core === undefined) return target === undefined ? atMost(ADAPTERS[specifier]) : [];
+  if (core === undefined) return target === undefined ? atMost((PACKAGES[packageOf(from)] ?? ADAPTERS)[specifier]) : [];
   if (target === undefined) {
     if (isBuiltin(specifier) && !specifier.startsWith('node:')) return fault(`imports ${specifier} without node:`);
     return atMost(Object.entries(DEPENDENCIES[specifier] ?? {}).find(([place]) => placed(from, [place]))?.[1]);
@@ -387,16 +398,17 @@ describe('The sources of published packages', () => {
         expect(used, `${specifier} in ${place}`).toBe(true);
       }
     }
-    for (const [specifier, places] of Object.entries(COMMAND_LINE_DEPENDENCIES)) {
-      for (const [place, kind] of Object.entries(places)) {
-        const used = imports.filter((one) => one.specifier === specifier && one.from === COMMAND_LINE + place);
-        expect(used, `${specifier} in ${place} of the command line`).toEqual([expect.objectContaining({ kind })]);
-      }
-    }
     for (const specifier of Object.keys(ADAPTERS)) {
-      const isAdapter = ({ from }: Import): boolean => insideCore(from) === undefined && !from.startsWith(COMMAND_LINE);
-      const used = imports.some((one) => one.specifier === specifier && isAdapter(one));
+      const used = imports.some(
+        (one) => one.specifier === specifier && insideCore(one.from) === undefined && PACKAGES[packageOf(one.from)] === undefined,
+      );
       expect(used, `${specifier} in an adapter`).toBe(true);
+    }
+    for (const [name, specifiers] of Object.entries(PACKAGES)) {
+      for (const specifier of Object.keys(specifiers)) {
+        const used = imports.some((one) => one.specifier === specifier && packageOf(one.from) === name);
+        expect(used, `${specifier} in ${name}`).toBe(true);
+      }
     }
   });
 });
@@ -464,6 +476,10 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['an adapter that reaches into core', 'express/src/index.ts', "import '../../core/src/options.ts';", /another package/],
   ['an adapter with a dependency', 'express/src/index.ts', "import { jwtVerify } from 'jose';", /imports jose/],
   ['an adapter that needs Node', 'express/src/index.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
+  ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
+  ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
+  ['core as a value in the store', 'redis/src/store.ts', "import { memoryReplayStore } from '@holdfast/core';", /may only \(type\)/],
+  ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
   ['the command line, which knows core', 'cli/src/probe/fields.ts', "import { nginx } from '@holdfast/core';", /imports @holdfast/],
   ['the command line with x509 at once', 'cli/src/probe/impostor.ts', "import * as x509 from '@peculiar/x509';", /may only \(dynamic\)/],
   ['the command line, which reads the environment', 'cli/src/terminal.ts', 'use(process.env.TOKEN);', /the environment/],

@@ -37,13 +37,14 @@ export type { XfccElements } from './certificate/xfcc.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
-export { DECISION_CHANNEL, REDACTED_PATHS, type ResourceEvent } from './events.ts';
+export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { CertificatePolicyOptions, ChainPolicyOptions, ValidityPolicy } from './options/certificate-policy.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,
   isRejection,

@@ -33,7 +33,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   verify(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal>;
   /** Authorizes what was granted for one route. Never verifies again. */
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
-  /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
+  /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
   /** Ends the timer that refreshes keys. */
   close(): Promise<void>;
@@ -178,7 +178,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       return result;
     },
     async ready() {
-      await Promise.all([authenticate.ready(), settings.certificatePolicy?.ready?.()]);
+      const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
+      await Promise.all([authenticate.ready(), settings.certificatePolicy?.ready?.(), store()]);
     },
     close: () => authenticate.close(),
     revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),

@@ -6,6 +6,7 @@ import type { Verdict } from './verdict.ts';
 const LOOKS: Readonly<Record<Verdict, Look | readonly Look[]>> = {
   granted: 'green',
   refused: 'green',
+  discarded: 'green',
   'got in': ['red', 'bold'],
   unclear: 'yellow',
   'not offered': 'dim',

@@ -2,14 +2,14 @@ import type { Sender } from './plan.ts';
 import type { Answer } from './request.ts';
 
 /**
- * What became of an attempt. `granted` is said of the owner, as it should be; `refused` of a thief, as it should be; `got in` where
- * a thief was served, or what a client sent reached the API; `unclear` where it could not be told; `not offered` where there was
- * nothing to attack.
+ * What became of an attempt. As it should be: `granted`, of the owner; `refused`, of a thief; `discarded`, of a field that the owner
+ * spoofed without effect. `got in` where a thief was served, or what the owner spoofed reached the API. `unclear` where it could not
+ * be told, `not offered` where there was nothing to attack.
  */
-export type Verdict = 'granted' | 'refused' | 'got in' | 'unclear' | 'not offered';
+export type Verdict = 'granted' | 'refused' | 'discarded' | 'got in' | 'unclear' | 'not offered';
 
 /** Of several verdicts on one attempt, which is said. */
-export const RANK: Readonly<Record<Verdict, number>> = { 'not offered': 0, granted: 1, refused: 1, unclear: 2, 'got in': 3 };
+export const RANK: Readonly<Record<Verdict, number>> = { 'not offered': 0, granted: 1, discarded: 1, refused: 2, unclear: 3, 'got in': 4 };
 
 /** Says little about the next request: too many, too slow, broken for the moment. */
 const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 502, 503, 504]);
@@ -28,7 +28,7 @@ export function judge(sender: Sender, answer: Answer): readonly [Verdict, string
       if (PASSING.has(answer.status)) return ['unclear', `${answer.status} says nothing about who is served`];
       if (sender === 'owner') {
         if (isUnauthorized(answer)) return ['got in', 'a field that the owner sent changed the answer: it reaches the API'];
-        return ['refused', undefined];
+        return [isServed(answer) ? 'discarded' : 'refused', undefined];
       }
       return [isServed(answer) ? 'got in' : 'refused', undefined];
   }

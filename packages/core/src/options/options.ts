@@ -217,7 +217,7 @@ function readCacheLimits(check: Check, value: unknown): CacheLimits {
 function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
   if (dpop?.replay?.perProcess === true) {
     warn(
-      'Proofs that were used are remembered in this process alone, and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay.',
+      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
     );
   }
   if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
