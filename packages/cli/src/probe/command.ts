@@ -192,6 +192,6 @@ function attempt<T>(make: () => T): T | undefined {
 }
 
 /** Whether a host is this machine, by its name or address alone: what a name resolves to may change. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
