@@ -12,6 +12,14 @@ export const EXPOSED_FIELDS: readonly string[] = Object.freeze(['WWW-Authenticat
 /** To be added to what others have exposed (Fetch, §3.3.3). */
 export const EXPOSE_FIELDS: Fields = Object.freeze([['Access-Control-Expose-Headers', EXPOSED_FIELDS.join(', ')] as const]);
 
+/** That another value of this field may get another response (RFC 9110 §12.5.5). */
+export function variesBy(field: string): Fields {
+  return Object.freeze([['Vary', field] as const]);
+}
+
+/** Fields that are lists to which others add too: what they have there stays. */
+export const SHARED_LISTS: ReadonlySet<string> = new Set(['Access-Control-Expose-Headers', 'Vary']);
+
 /** A nonce for the client (RFC 9449 §8.1), and that the response must not be kept, since the nonce will not be good for long (§8.2). */
 export function nonceFields(nonce: string): Fields {
   return [
