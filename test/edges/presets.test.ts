@@ -226,7 +226,7 @@ describe('The presets', () => {
 });
 
 describe('Certificates beside the request', () => {
-  const cf = { certPresented: '1', certVerified: 'SUCCESS', certFingerprintSHA256: '' };
+  const cf = { certPresented: '1', certVerified: 'SUCCESS', certRevoked: '0', certFingerprintSHA256: '' };
   const at = async (source: CertificateSource, platform: unknown): Promise<string> => {
     const certificate = await source(viewOf({ platform }));
     return certificate === undefined ? 'nothing' : isRejection(certificate) ? certificate.rejected : certificate.thumbprint;
@@ -242,6 +242,7 @@ describe('Certificates beside the request', () => {
     const strict = core.cloudflareWorker({ verified: true });
     expect(await at(strict, { tlsClientAuth })).toBe(owner.thumbprint);
     expect(await at(strict, { tlsClientAuth: { ...tlsClientAuth, certVerified: 'FAILED:expired' } })).toBe('certificate.not_verified');
+    expect(await at(strict, { tlsClientAuth: { ...tlsClientAuth, certRevoked: '1' } })).toBe('certificate.revoked');
     expect(await at(core.cloudflareWorker(), { tlsClientAuth: { ...tlsClientAuth, certFingerprintSHA256: '' } })).toBe(
       'certificate.malformed',
     );

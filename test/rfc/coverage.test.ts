@@ -45,7 +45,6 @@ const NOT_COVERED: Record<string, string> = {
   'EDG-16': 'no source of revocation is offered yet, and no warning',
   'EDG-17': 'a matter of deployment',
   'EDG-20': 'no test: time cannot be asserted',
-  'EDG-21': 'upgrades do not pass through the frameworks that are covered',
   'NEW-01': 'needs protected resource metadata',
   'NEW-02': 'says what DPOP and CNF say',
   'NEW-05': 'says what ALG, JWT-15, JWT-16 and JWT-20 say',

@@ -1,7 +1,7 @@
 import { equal } from '#crypto';
 import { addressBits, addressMatcher, type AddressRange, watchRequests } from '#peers';
+import { warn } from '#runtime';
 import { type Check, isObject, stringsIn } from '../check.ts';
-import { warn } from '../events.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { Connection, Peer, ProtectedResourceRequest } from '../request.ts';
 import { readHex } from './hash-value.ts';
@@ -10,7 +10,11 @@ import { certificateOf } from './thumbprint.ts';
 
 /** The immediate peers that are the edge: its address, or that it comes over a Unix socket. */
 interface TrustedPeers {
-  /** IP addresses (`'10.1.2.3'`), ranges (`'10.1.2.0/28'`), and `'unix'`. Never what `X-Forwarded-For` says. */
+  /**
+   * IP addresses (`'10.1.2.3'`), ranges (`'10.1.2.0/28'`), and `'unix'`. Never what `X-Forwarded-For` says. An IPv4 address that a
+   * socket tells in IPv6 is that IPv4 address; one of a single link (`fe80::1%eth0`) is never trusted, and nor is a peer that is
+   * not known any more.
+   */
   readonly peers: readonly string[];
 }
 
