@@ -389,6 +389,14 @@ it('claims of the application are typed from the resource to the variables of Ho
   expect(await response.text()).toBe('NORTH');
 });
 
+it('has everything of the main entry but what belongs to Node and to other adapters', async () => {
+  const names = Object.keys(await import('@holdfast/core/fetch'));
+  const missing = Object.keys(await import('@holdfast/core')).filter((name) => !names.includes(name));
+  const ofNode = ['fromTls', 'DECISION_CHANNEL', 'REDACTED_PATHS'];
+  const ofAdapters = ['UNPROTECTED', 'isRejection', 'prepareRequirements'];
+  expect(missing.toSorted()).toEqual([...ofNode, ...ofAdapters].toSorted());
+});
+
 it('the adapter is thin: under 120 lines of code', () => {
   const source = readFileSync(new URL('../../packages/core/src/fetch.ts', import.meta.url), 'utf8');
   const code = source.replace(/\/\*\*[\s\S]*?\*\//g, '').replace(/^export (?:type )?\{[\s\S]*?\} from .*;$/gm, '');

@@ -40,16 +40,18 @@ export {
 export type { ForwardedFormat } from './certificate/formats.ts';
 export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
 export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
-export type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
+export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { dangerouslyTrustEveryPeer, type EdgeTrust } from './certificate/trusted-peers.ts';
 export { EXPOSED_FIELDS, type Refusal } from './challenge/refusal.ts';
 export type { ResourceEvent } from './events.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export { type ProtectedResource, protectedResource } from './protected-resource.ts';
-export { memoryReplayStore } from './replay/memory.ts';
-export type { ReplayStore } from './replay/replay-store.ts';
-export type { Connection } from './request.ts';
+export { isUnavailable, type Reason, REASONS, type Rejection } from './rejection.ts';
+export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
+export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
+export { type ClientShares, clientShares } from './replay/shares.ts';
+export type { Connection, ProtectedResourceRequest } from './request.ts';
 
 /**
  * What a `Request` does not say of itself. It comes from the server, and never from the request. Where the server is one of
