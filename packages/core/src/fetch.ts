@@ -103,9 +103,11 @@ export class HoldfastError extends Error {
   readonly #refusal: Refusal;
 
   constructor(refusal: Refusal) {
-    super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
+    const ours = isUnavailable(refusal.rejection);
+    // What is broken here is none of the client's business, and some send it the message.
+    super(refusal.body?.error_description ?? (ours ? 'Unavailable for the moment.' : REASONS[refusal.rejection.rejected].text));
     this.status = refusal.status;
-    this.expose = !isUnavailable(refusal.rejection);
+    this.expose = !ours;
     this.#refusal = refusal;
   }
 
@@ -243,6 +245,6 @@ class FetchRequest implements ProtectedResourceRequest {
 
 /** One for this request alone: what the platform says is of the request, and of a connection that is not told nothing is known. */
 function connectionWith(connection: Connection | undefined, platform: unknown): Connection {
-  const { peer = { kind: 'unknown' }, hidesCertificates = true } = connection ?? {};
+  const { peer, hidesCertificates = false } = connection ?? { peer: { kind: 'unknown' }, hidesCertificates: true };
   return { peer, hidesCertificates, platform, peerCertificate: () => connection?.peerCertificate() };
 }
