@@ -60,6 +60,12 @@ describe('the documents', () => {
     },
   );
 
+  it('EDG-13 SECURITY.md says what only the deployment can see to', () => {
+    const [, duties = ''] = /## What the deployment has to see to\n([^]*?)\n## /.exec(read('SECURITY.md')) ?? [];
+    expect(duties).toMatch(/TLS also between an edge and the API/);
+    expect(duties).toMatch(/TLS 1\.2 or later/);
+  });
+
   it('SECURITY.md names a test for every line, and each is there', () => {
     const lines = read('SECURITY.md')
       .split('\n')

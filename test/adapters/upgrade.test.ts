@@ -138,7 +138,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     expect(accepted).toMatchObject([{ scheme: 'Bearer', confirmations: [{ member: 'x5t#S256', thumbprint: owner.thumbprint }] }]);
   });
 
-  it.each(['a thief', 'a client without certificate'])('refuses %s before the handshake, as any request is refused', async (who) => {
+  it.each(['a thief', 'a client without certificate'])('EDG-15 refuses %s before the handshake, as any request is refused', async (who) => {
     const outcome = await attempt(bearer(), who === 'a thief' ? thief : undefined);
     expect(outcome).toMatchObject({
       status: 401,
@@ -147,6 +147,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     expect(parseChallenges(linesOf(outcome, 'www-authenticate')).map(({ scheme }) => scheme)).toEqual(['Bearer', 'DPoP']);
     expect([linesOf(outcome, 'www-authenticate').length, linesOf(outcome, 'connection')]).toEqual([2, ['close']]);
     expect(linesOf(outcome, 'content-type')).toEqual(['application/json; charset=utf-8']);
+    expect(Date.parse(String(linesOf(outcome, 'date')))).toBeGreaterThan(0);
     expect(accepted).toEqual([]);
   });
 

@@ -58,6 +58,7 @@ function refuseUpgrade(socket: Duplex, { status, fields, body }: Refusal): void 
     ...fields,
     ...(body === undefined ? [] : [['Content-Type', 'application/json; charset=utf-8'] as const]),
     ['Content-Length', String(new TextEncoder().encode(content).length)] as const,
+    ['Date', new Date().toUTCString()] as const,
     ['Connection', 'close'] as const,
   ].map(([name, value]) => {
     validateHeaderValue(name, value);
