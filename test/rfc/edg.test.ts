@@ -276,8 +276,8 @@ describe('what is not about the target URI', () => {
       { signer: other },
     ];
     const answerTo = async (token: string, proof: object): Promise<string> => {
-      const { status, body, lines } = await rs.present(token, proof);
-      return JSON.stringify([status, body, lines('www-authenticate'), lines('content-length')]);
+      const answer = await rs.present(token, proof);
+      return JSON.stringify([answer.status, answer.body, answer.lines('www-authenticate'), answer.lines('content-length')]);
     };
     const good = await rs.token();
     const byToken = new Set(await Promise.all(tokens.map((token) => answerTo(token, {}))));
