@@ -63,6 +63,13 @@ describe('target URIs', () => {
     expect(await outcome(two, 'https://evil.example/r', { host: 'evil.example' })).toBe(BAD_PROOF);
   });
 
+  it('EDG-02 a host that is named with both schemes is good with both', async () => {
+    const both = await start({ publicUrl: ['http://localhost', 'https://localhost', 'https://rs.example.com'] });
+    expect(await outcome(both, 'http://localhost/r', { host: 'localhost' })).toBe('200');
+    expect(await outcome(both, 'https://localhost/r', { host: 'localhost' })).toBe('200');
+    expect(await outcome(both, 'https://rs.example.com/r', { host: 'localhost' })).toBe(BAD_PROOF);
+  });
+
   it('EDG-02 takes the origins of all audiences that are URLs', async () => {
     const two = await start({ audience: ['https://rs.example.com', 'https://other.example.com/some/path', 'api'] });
     expect(await outcome(two, 'https://other.example.com/r', { host: 'x' })).toBe('200');
@@ -149,12 +156,13 @@ describe('target URIs', () => {
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('no port');
     const session = connect(`http://127.0.0.1:${address.port}`);
-    const get = async (authority: string, htu: string): Promise<number> => {
+    const get = async (authority: string, htu: string, host?: string): Promise<number> => {
       const token = await rs.token();
       const stream = session.request({
         ':method': 'GET',
         ':path': '/r?x',
         ':authority': authority,
+        ...(host !== undefined && { host }),
         authorization: `DPoP ${token}`,
         dpop: rs.proof(token, { htu }),
       });
@@ -165,6 +173,10 @@ describe('target URIs', () => {
     expect(await get('rs.example.com', 'https://rs.example.com/r')).toBe(200);
     expect(await get('second.example.com', 'https://rs.example.com/r')).toBe(401);
     expect(await get('second.example.com', 'https://second.example.com/r')).toBe(200);
+    // A Host beside it that is of another origin: who routes by it would serve a request that no proof was made for.
+    expect(await get('rs.example.com', 'https://rs.example.com/r', 'RS.example.com:443')).toBe(200);
+    expect(await get('rs.example.com', 'https://rs.example.com/r', 'second.example.com')).toBe(401);
+    expect(await get('rs.example.com', 'https://second.example.com/r', 'second.example.com')).toBe(401);
     session.close();
     server.close();
   });
