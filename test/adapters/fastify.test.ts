@@ -558,7 +558,7 @@ describe('beyond the contract, Fastify 5', () => {
       );
       app.get('/ws/write', { websocket: true, config: { holdfast: { scope: 'write' } } }, (socket) => socket.send('written'));
       await app.listen({ port: 0, host: '127.0.0.1' });
-      const open = (path: string, identity: Identity, bearer: string): Promise<unknown> =>
+      const open = (path: string, identity: Identity, bearer: string, version?: 'TLSv1.2'): Promise<unknown> =>
         new Promise((resolve, reject) => {
           const address = app.server.address();
           const port = typeof address === 'object' && address !== null ? address.port : 0;
@@ -566,6 +566,7 @@ describe('beyond the contract, Fastify 5', () => {
             ca: pki.ca,
             cert: identity.cert,
             key: identity.key,
+            ...(version && { maxVersion: version }),
             headers: { authorization: `Bearer ${bearer}` },
           });
           client.once('message', (message) => {
@@ -580,6 +581,9 @@ describe('beyond the contract, Fastify 5', () => {
       expect(await open('/ws', owner, bound)).toBe('user-1');
       expect(await open('/ws', thief, bound)).toEqual([401, 2]);
       expect(await open('/ws/write', owner, bound)).toEqual([403, 2]);
+      // There is no saying whether a renegotiation is under way, so nobody has a certificate.
+      expect(await open('/ws', owner, bound, 'TLSv1.2')).toEqual([401, 2]);
+      expect(events.at(-1)?.reason).toBe('certificate.missing');
       await app.close();
     });
   });
