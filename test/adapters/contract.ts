@@ -588,9 +588,14 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
     });
 
     it('an answer that was given before the protection stays, and the route is not reached', async () => {
-      const fields = bearer(scene.tokens.certificate);
-      const answers = await onOneConnection(protocol, server.port, tlsOf(scene.owner), [get('/answered/r', fields), get('/api/r', fields)]);
+      const requests = [
+        get('/answered/r', bearer(scene.tokens.certificate)),
+        get('/answered/r', bearer(scene.tokens.expired)),
+        get('/api/r', bearer(scene.tokens.certificate)),
+      ];
+      const answers = await onOneConnection(protocol, server.port, tlsOf(scene.owner), requests);
       expect(answers.map(({ status, body }) => [status, body])).toEqual([
+        [408, 'late'],
         [408, 'late'],
         [200, JSON.stringify(OWNER)],
       ]);

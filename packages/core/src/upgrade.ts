@@ -37,7 +37,7 @@ export function upgrade<A extends { readonly granted: true }, H>(
   return (request, socket, head) => {
     captureCertificate(socket);
     const giveUp = (): void => void socket.destroy();
-    // Node listens to errors of the socket no longer, and nobody else does yet: one would end the process.
+    // Node no longer listens to errors of the socket, and nobody else does yet: one would end the process.
     socket.on('error', giveUp);
     const carryOut = (result: A | Refusal): void => {
       if (socket.destroyed) return;
@@ -67,6 +67,4 @@ function refuseUpgrade(socket: Duplex, { status, fields, body }: Refusal): void 
   socket.end(`HTTP/1.1 ${[status, STATUS_CODES[status], ''].join(' ').trim()}\r\n${lines.join('\r\n')}\r\n\r\n${content}`, () =>
     socket.destroy(),
   );
-  // What the client goes on to send is of no interest, and must not keep its socket open.
-  socket.resume();
 }
