@@ -133,6 +133,11 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The token is bound to a certificate, and the client presented none. The server has to ask for one: requestCert: true, rejectUnauthorized: false. An edge has to ask for one too, and set its field on every request.',
   },
+  'certificate.hidden': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a certificate, and this server does not show those of its clients (Bun, Deno.serve), or protect() was not told of the connection. End TLS in front of it, as nginx({ trust: … }), or in node:https of Node or Deno.',
+  },
   'certificate.not_presented': {
     status: 401,
     error: 'invalid_token',
@@ -299,7 +304,7 @@ export const REASONS = {
   },
   'replay.over_share': {
     status: 429,
-    text: 'This client sends more proofs than its share of the replay store, and the oldest are not over yet. Raise entries or share, or shorten dpop.window.',
+    text: 'This client sends more proofs than its share of the replay store, and the oldest are not over yet. Raise entries or share of the memory store, or usesPerClient of the one in Redis, or shorten dpop.window.',
   },
 
   'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },

@@ -1,7 +1,7 @@
 import { equal } from '#crypto';
 import { addressBits, addressMatcher, type AddressRange, watchRequests } from '#peers';
+import { warn } from '#runtime';
 import { type Check, stringsIn } from '../check.ts';
-import { warn } from '../events.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { Connection, Peer, ProtectedResourceRequest } from '../request.ts';
 import { readHex } from './hash-value.ts';

@@ -1,3 +1,4 @@
+import { isOneOfSeveral, warn } from '#runtime';
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
 import type { KeyOrigin } from '../access-token/issuers.ts';
@@ -6,7 +7,7 @@ import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
+import type { ResourceEvent } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 import { Check, stringsIn } from '../check.ts';
