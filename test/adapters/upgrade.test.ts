@@ -61,6 +61,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
           accepted.push(access);
           sockets.handleUpgrade(request, socket, head, (webSocket) => {
             webSocket.send(`welcome ${access.claims.sub}`);
+            access.signal.addEventListener('abort', () => webSocket.close(1008, 'The access token has expired.'));
             webSocket.on('message', (message) => webSocket.send(`echo ${Buffer.from(message as Buffer).toString()}`));
           });
         },
@@ -193,6 +194,20 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     const outcome = await attempt({ authorization: `Bearer ${token}` }, owner, await serving({ issuer: gone.url }));
     expect(outcome).toMatchObject({ status: 503, body: '' });
     expect([linesOf(outcome, 'www-authenticate'), linesOf(outcome, 'retry-after').length]).toEqual([[], 1]);
+  });
+
+  it('the access that is handed on says when it ends, and the WebSocket with it', async () => {
+    const exp = Math.floor(Date.now() / 1000) + 2;
+    const token = await issuer.token({ exp, cnf: { 'x5t#S256': owner.thumbprint } });
+    const socket = new WebSocket(`wss://localhost:${running.port}/ws`, {
+      ca: pki.ca,
+      headers: { authorization: `Bearer ${token}` },
+      cert: owner.cert,
+      key: owner.key,
+    });
+    const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
+    expect([code, reason.toString()]).toEqual([1008, 'The access token has expired.']);
+    expect(Date.now() / 1000).toBeGreaterThanOrEqual(exp);
   });
 
   it('loses nothing that came right after the handshake', async () => {

@@ -25,7 +25,10 @@ export function coreReadme(tls: { cert: string; key: string }): void {
   server.on(
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
-      sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request, access));
+      sockets.handleUpgrade(request, socket, head, (webSocket) => {
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        sockets.emit('connection', webSocket, request, access);
+      });
     }),
   );
 }

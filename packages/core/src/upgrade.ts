@@ -18,15 +18,19 @@ export interface UpgradeResource<A extends { readonly granted: true }> {
  * refused on the socket, with the status and fields of any refusal and `Connection: close`, before anything is upgraded.
  *
  * A request without credentials is refused here also where `credentials: 'optional'`. Nothing ends a connection when its token
- * expires, unless you do.
+ * expires, unless you do: `access.signal` aborts then.
  *
  * @param accept Gets the request, its socket, the first bytes that came after it, and the access. Called at most once, and not when
  * the client has gone in the meantime. From here on errors of the socket are yours; `ws` takes them over in `handleUpgrade`.
  * @param requirements What is required beyond access; makes no sense: throws a `TypeError`.
  *
  * @example
- * server.on('upgrade', upgrade(resource, (request, socket, head, access) =>
- *   sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request, access))));
+ * server.on('upgrade', upgrade(resource, (request, socket, head, access) => {
+ *   sockets.handleUpgrade(request, socket, head, (webSocket) => {
+ *     access.signal.addEventListener('abort', () => webSocket.close(1008));
+ *     sockets.emit('connection', webSocket, request, access);
+ *   });
+ * }));
  */
 export function upgrade<A extends { readonly granted: true }, H>(
   resource: UpgradeResource<A>,
