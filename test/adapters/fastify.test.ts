@@ -25,13 +25,19 @@ import fastify, {
   type InjectOptions,
   type LightMyRequestResponse,
 } from 'fastify';
+import oldestFastify from 'fastify-5.0';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { adapterContract, type ContractApp, grantedTo, type RunningServer } from './contract.ts';
 
 const AUDIENCE = 'https://rs.example.com';
 
-adapterContract('Fastify 5', startFastify, { http2: true, handsOn: true });
+adapterContract('Fastify 5', (contract) => startFastify(fastify, contract), { http2: true, handsOn: true });
+// The first of the range that is supported.
+adapterContract('Fastify 5.0', (contract) => startFastify(oldestFastify as unknown as typeof fastify, contract), {
+  http2: true,
+  handsOn: true,
+});
 
 describe('beyond the contract, Fastify 5', () => {
   let issuer: Issuer;
@@ -589,12 +595,12 @@ describe('beyond the contract, Fastify 5', () => {
   });
 });
 
-async function startFastify(contract: ContractApp): Promise<RunningServer> {
+async function startFastify(make: typeof fastify, contract: ContractApp): Promise<RunningServer> {
   const { options, other, reached, stream, tls, http2 } = contract;
   const https = { ...tls, requestCert: true, rejectUnauthorized: false };
   const app = (http2
-    ? fastify({ http2: true, https: { ...https, allowHTTP1: true }, forceCloseConnections: true })
-    : fastify({ https, forceCloseConnections: true })) as unknown as FastifyInstance;
+    ? make({ http2: true, https: { ...https, allowHTTP1: true }, forceCloseConnections: true })
+    : make({ https, forceCloseConnections: true })) as unknown as FastifyInstance;
   const refusals = contract.refusals === 'answered' ? 'respond' : 'throw';
   const resource = protectedResource(options);
   app.setErrorHandler((error, _request, reply) => {
