@@ -317,6 +317,22 @@ describe('beyond the contract, Fastify 5', () => {
       await expect(Promise.resolve(app.ready())).rejects.toThrow(/keys|issuer|metadata/i);
     });
 
+    it('close() ends a stream that goes on for as long as access lasts, and waits for no client', async () => {
+      const app = fastify();
+      await app.register(holdfast, options());
+      app.get('/stream', async (request, reply) => {
+        const endless = new Readable({ read: () => {} });
+        endless.push('one');
+        accessOf(request).signal.addEventListener('abort', () => endless.push(null));
+        return reply.send(endless);
+      });
+      const url = await app.listen({ port: 0, host: '127.0.0.1' });
+      const response = await fetch(`${url}/stream`, { headers: { authorization: `Bearer ${token}` } });
+      const body = response.text();
+      await app.close();
+      expect(await body).toBe('one');
+    });
+
     it('close() ends what belongs to the application, and not a resource that is shared', async () => {
       let closed = 0;
       const shared = protectedResource(options());
@@ -423,6 +439,25 @@ describe('beyond the contract, Fastify 5', () => {
         [403, 'HOLDFAST_INSUFFICIENT_SCOPE', expect.stringContaining('scope'), 'scope.insufficient'],
         [401, 'HOLDFAST_REFUSED', expect.any(String), 'request.no_credentials'],
       ]);
+    });
+
+    it('EDG-18 what one protection granted is no access once another has refused', async () => {
+      const app = make();
+      const seen: unknown[] = [];
+      app.setErrorHandler((_error, request, reply) => {
+        for (const read of [accessOf, maybeAccessOf]) {
+          try {
+            seen.push(read(request));
+          } catch (error) {
+            seen.push(error instanceof HoldfastError && error.refusal.rejection.rejected);
+          }
+        }
+        return reply.send('refused');
+      });
+      await app.register(holdfast, { ...options(), refusals: 'throw' });
+      await app.register(holdfast, { ...options({ audience: 'https://other.example.com' }), refusals: 'throw' });
+      app.get('/r', ok);
+      expect([await statusOf(app, '/r', token), seen]).toEqual([401, ['token.audience', 'token.audience']]);
     });
 
     it('a handler that throws something else in its place leaves the status, and never leads to the route', async () => {
