@@ -115,6 +115,23 @@ describe('beyond the contract, Fastify 5', () => {
       ]);
     });
 
+    it('inside of a plugin, unknown routes are protected where the plugin answers them itself', async () => {
+      const app = make();
+      await app.register(
+        async (api) => {
+          await api.register(holdfast, options());
+          api.setNotFoundHandler(async (_request, reply) => reply.code(404).send('of the plugin'));
+        },
+        { prefix: '/api' },
+      );
+      const answers = await Promise.all([ask(app, '/api/unknown', ''), ask(app, '/api/unknown'), ask(app, '/unknown', '')]);
+      expect(answers.map(({ statusCode, body }) => [statusCode, body === 'of the plugin'])).toEqual([
+        [401, false],
+        [404, true],
+        [404, false],
+      ]);
+    });
+
     it('a child context adds a protection, and takes none away', async () => {
       const app = make();
       await app.register(holdfast, options());

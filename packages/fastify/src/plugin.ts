@@ -119,7 +119,8 @@ async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<
       // A refusal as well: what another protection has granted before is no access any more.
       protections.set(view, protection);
       if (!result.granted && (result.mayPass === undefined || policy === 'access')) return answer(result, reply, done);
-      setFields(fieldsOf(reply), result.granted ? result.fields : (result.mayPass?.fields ?? []));
+      const fields = result.granted ? result.fields : (result.mayPass?.fields ?? []);
+      if (fields.length > 0) setFields(fieldsOf(reply), fields);
       if (typeof policy === 'object') authorize(protection, policy, reply, done);
       else done();
     };
