@@ -172,6 +172,11 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   };
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
+  if (demands.knowsRevocation) {
+    warn(
+      'The profile fapi2 asks that a token that was revoked is refused (FAPI 2.0 Security Profile §5.3.4 (3)), and a JWT does not tell. Have the authorization server issue tokens that live for minutes.',
+    );
+  }
   return settings;
 }
 

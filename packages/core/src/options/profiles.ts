@@ -13,6 +13,7 @@ interface Profile {
   readonly window?: { readonly past: number; readonly future: number };
   readonly boundTokens?: true;
   readonly sharedReplay?: true;
+  readonly knowsRevocation?: true;
 }
 
 const PROFILES: Readonly<Record<ProfileName, Profile>> = {
@@ -23,6 +24,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     window: { past: 60, future: 10 },
     boundTokens: true,
     sharedReplay: true,
+    knowsRevocation: true,
   },
   mcp: { window: { past: 300, future: 300 } },
 };
@@ -34,6 +36,7 @@ export interface Demands {
   readonly window: { readonly past: number; readonly future: number };
   readonly boundTokens: boolean;
   readonly sharedReplay: boolean;
+  readonly knowsRevocation: boolean;
 }
 
 /** Of several profiles, the strictest holds. */
@@ -48,5 +51,6 @@ export function demandsOf(names: readonly ProfileName[]): Demands {
     },
     boundTokens: profiles.some(({ boundTokens }) => boundTokens),
     sharedReplay: profiles.some(({ sharedReplay }) => sharedReplay),
+    knowsRevocation: profiles.some(({ knowsRevocation }) => knowsRevocation),
   };
 }
