@@ -105,6 +105,22 @@ describe('nonces', () => {
     expect(granted.lines('dpop-nonce')).toHaveLength(1);
   });
 
+  it('NON-01 a route that asks for nonces has a resource of its own, and the others ask for none', async () => {
+    const perRoute = await required(undefined, {
+      build: (app, options) => {
+        app.use('/pay', holdfast({ ...options, dpop: { nonce: 'required' } }), answerWithAccess(app));
+        app.use('/r', holdfast({ ...options, dpop: true }), answerWithAccess(app));
+      },
+    });
+    const token = await perRoute.token();
+    const pay = (claims: object = {}): Promise<Answer> =>
+      perRoute.present(token, { htu: 'https://rs.example.com/pay', claims }, { target: '/pay' });
+    expect((await perRoute.present(token)).outcome).toBe('200');
+    const asked = await pay();
+    expect(asked.outcome).toBe(USE_NONCE);
+    expect((await pay({ nonce: nonceOf(asked) })).outcome).toBe('200');
+  });
+
   it('NON-08, NON-10 accepts the nonce of the window before, and hands out the new one with the answer', async () => {
     const nonce = await fresh(rs);
     expect((await withNonce(rs, nonce)).lines('dpop-nonce')).toEqual([]);
@@ -168,6 +184,19 @@ describe('nonces', () => {
     const [one, other] = [await required({ nonce: 'required' }), await required({ nonce: 'required' })];
     expect((await withNonce(one, await fresh(one))).outcome).toBe('200');
     expect((await withNonce(one, await fresh(other))).outcome).toBe(USE_NONCE);
+  });
+
+  it('NON-15 accepts what an instance gave whose clock is a little ahead, in a window that has not begun here, and no further', async () => {
+    const behind = await required();
+    const ahead = async (seconds: number): Promise<string> =>
+      fresh(await required(undefined, { options: { now: () => base.clock.now() + seconds } }));
+    expect((await withNonce(behind, await ahead(ROTATION))).outcome).toBe('200');
+    expect((await withNonce(behind, await ahead(2 * ROTATION))).outcome).toBe(USE_NONCE);
+    // A proof that such a nonce admitted is remembered for as long as the nonce is good.
+    const token = await base.token();
+    const proof = rs.proof(token, { claims: { nonce: await ahead(ROTATION) } });
+    expect((await behind.send({ token, proof })).outcome).toBe('200');
+    expect((await behind.send({ token, proof })).outcome).toBe('401 D:invalid_dpop_proof');
   });
 
   it('NON-16 asks for a nonce only where nothing else is wrong', async () => {

@@ -1,17 +1,50 @@
 export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
+export {
+  apache,
+  auth0CustomerEdge,
+  awsAlb,
+  awsAlbPassthrough,
+  azureApplicationGateway,
+  azureAppService,
+  caddy,
+  cloudflare,
+  contour,
+  type EdgeOptions,
+  envoy,
+  type EnvoyOptions,
+  f5,
+  fastly,
+  gcpLoadBalancer,
+  type GcpOptions,
+  haproxy,
+  ingressNginx,
+  istio,
+  kong,
+  nginx,
+  rfc9440,
+  traefik,
+} from './certificate/edges.ts';
+export type { ForwardedFormat } from './certificate/formats.ts';
+export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
+export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
+export type { ChainCertificate } from './certificate/chain.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
+export { dangerouslyTrustEveryPeer, type EdgeTrust, type EveryPeer } from './certificate/trusted-peers.ts';
+export type { XfccElements } from './certificate/xfcc.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
+export type { CertificatePolicyOptions, ChainPolicyOptions, ValidityPolicy } from './options/certificate-policy.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,
   isRejection,
@@ -24,4 +57,5 @@ export {
 } from './rejection.ts';
 export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
 export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
+export { type ClientShares, clientShares } from './replay/shares.ts';
 export type { Awaitable, Connection, EpochSeconds, Peer, ProtectedResourceRequest } from './request.ts';

@@ -5,7 +5,6 @@ import { keysOfIssuer } from './access-token/issuers.ts';
 import { jwtAccessToken } from './access-token/jwt.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
-import { withinValidity } from './certificate/x509.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
@@ -34,7 +33,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   verify(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal>;
   /** Authorizes what was granted for one route. Never verifies again. */
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
-  /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
+  /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
   /** Ends the timer that refreshes keys. */
   close(): Promise<void>;
@@ -66,7 +65,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
     [
-      mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
+      mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
       dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
     ],
     settings.unconstrained,
@@ -178,7 +177,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
       return result;
     },
-    ready: () => authenticate.ready(),
+    async ready() {
+      const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
+      await Promise.all([authenticate.ready(), settings.certificatePolicy?.ready?.(), store()]);
+    },
     close: () => authenticate.close(),
     revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
   };

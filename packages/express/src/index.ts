@@ -24,7 +24,35 @@ export type {
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
+export {
+  apache,
+  auth0CustomerEdge,
+  awsAlb,
+  awsAlbPassthrough,
+  azureApplicationGateway,
+  azureAppService,
+  caddy,
+  cloudflare,
+  contour,
+  dangerouslyTrustEveryPeer,
+  envoy,
+  EXPOSED_FIELDS,
+  f5,
+  fastly,
+  fromForwardedField,
+  fromTls,
+  gcpLoadBalancer,
+  haproxy,
+  ingressNginx,
+  istio,
+  kong,
+  memoryReplayStore,
+  nginx,
+  protectedResource,
+  REDACTED_PATHS,
+  rfc9440,
+  traefik,
+} from '@holdfast/core';
 export { HoldfastError } from '@holdfast/core/node';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */

@@ -9,7 +9,8 @@ import { type Certificate, type CertificateSource, certificateOf } from './thumb
 const certificates = new WeakMap<object, Uint8Array | undefined>();
 let watching = false;
 
-function watchRequests(): void {
+/** Sees to it that the certificate of a connection is read when its first request begins. */
+export function watchRequests(): void {
   if (watching) return;
   watching = true;
   subscribe('http.server.request.start', (message) => {
@@ -34,6 +35,14 @@ function capture(key: object, socket: TLSSocket): Uint8Array | undefined {
   }
   certificates.set(key, der);
   return der;
+}
+
+/**
+ * Reads the certificate of a connection whose first request is an HTTP upgrade, of which `http.server.request.start` says nothing.
+ * To be called when the request begins, like it.
+ */
+export function captureCertificate(socket: object): void {
+  if (isTls(socket)) capture(socket, socket);
 }
 
 /** What {@link tlsConnection} needs to know of a request of `node:http`, `node:https` or the compatibility layer of `node:http2`. */

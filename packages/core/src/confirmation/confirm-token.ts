@@ -93,8 +93,8 @@ export function confirmToken(methods: readonly ConfirmationMethod[], unconstrain
     const { required, confirmations } = binding;
     return andThen(confirmEach(required, presentation), (held) => {
       if (isRejection(held)) return held;
-      const confirmed = confirmedToken({ issuer, claims, scheme, confirmations, fields: held.fields });
-      return held.effects.length === 0 ? confirmed : andThen(takeEffect(held.effects), (objection) => objection ?? confirmed);
+      const sent = confirmedToken({ issuer, claims, scheme, confirmations, fields: held.fields });
+      return held.effects.length === 0 ? sent : andThen(takeEffect(held.effects), (objection) => objection ?? sent);
     });
   };
 }

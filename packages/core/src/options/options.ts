@@ -2,13 +2,15 @@ import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
 import type { KeyOrigin } from '../access-token/issuers.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
+import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
 import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
-import { Check, stringsIn } from './check.ts';
+import { Check, stringsIn } from '../check.ts';
+import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
 import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
 import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
@@ -24,8 +26,8 @@ export interface ProtectedResourceOptions {
   readonly audience: string | readonly string[];
   /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
   readonly certificate?: CertificateSource;
-  /** What a certificate must satisfy besides being the one in the token. `validity`: not expired, and valid already. Off by default (RFC 8705 §6.2). */
-  readonly certificatePolicy?: { readonly validity: true };
+  /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
+  readonly certificatePolicy?: CertificatePolicyOptions;
   /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
   readonly unconstrained?: 'refuse' | 'accept';
   /** `alg` values of access tokens. By default ES, PS and RS with 256, 384 and 512 bits, EdDSA and Ed25519. */
@@ -81,7 +83,7 @@ export interface ResourceSettings extends ExtractOptions {
   readonly issuer: string;
   readonly audience: readonly string[];
   readonly certificate: CertificateSource | undefined;
-  readonly certificateValidity: boolean;
+  readonly certificatePolicy: CertificatePolicy | undefined;
   readonly unconstrained: 'refuse' | 'accept';
   readonly algorithms: readonly string[];
   readonly requiredClaims: readonly string[];
@@ -134,11 +136,16 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const demands = demandsOf(readProfiles(check, o['profiles']));
   const allowed = ALGORITHMS.filter(demands.allows);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
+  const certificate = check.callable<CertificateSource>(
+    'certificate',
+    o['certificate'],
+    'a certificate source, as fromTls() or nginx({ trust })',
+  );
   const settings: ResourceSettings = {
     issuer: readIssuer(check, o['issuer']),
     audience,
-    certificate: check.callable<CertificateSource>('certificate', o['certificate'], 'a certificate source, as fromTls()'),
-    certificateValidity: readCertificatePolicy(check, o['certificatePolicy']),
+    certificate,
+    certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
     unconstrained: check.oneOf('unconstrained', o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
     algorithms: check.list('algorithms', o['algorithms'], allowed, allowed),
     requiredClaims: demands.claims,
@@ -192,13 +199,6 @@ function readRealm(check: Check, value: unknown): string {
   return '';
 }
 
-function readCertificatePolicy(check: Check, value: unknown): boolean {
-  if (value === undefined) return false;
-  const { validity } = check.object('certificatePolicy', value, { validity: true });
-  if (validity !== true) check.wrong('certificatePolicy.validity', validity, 'Give true, or leave certificatePolicy out');
-  return true;
-}
-
 function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
   const none = Array.isArray(value) && value.length === 0;
   return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
@@ -217,7 +217,7 @@ function readCacheLimits(check: Check, value: unknown): CacheLimits {
 function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
   if (dpop?.replay?.perProcess === true) {
     warn(
-      'Proofs that were used are remembered in this process alone, and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay.',
+      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
     );
   }
   if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
