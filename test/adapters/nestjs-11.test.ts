@@ -75,12 +75,15 @@ it.each([
 ])(
   'its types are there for module: %s, and not any',
   async (module, moduleResolution) => {
-    const wrong =
-      "import { HoldfastModule } from '@holdfast/nestjs';\nHoldfastModule.forRoot({ issuer: 'https://as.example', audience: 1 });\n";
+    const wrong = [
+      "import { HoldfastModule, isHoldfastError } from '@holdfast/nestjs';",
+      "HoldfastModule.forRoot({ issuer: 'https://as.example', audience: 1 });",
+      'export const text: string = isHoldfastError(0);',
+    ].join('\n');
     const compilerOptions = { ...COMPILER, module, ...(moduleResolution && { moduleResolution }), noEmit: true };
     writeFiles(join(folder, module), { 'wrong.ts': wrong, 'tsconfig.json': JSON.stringify({ compilerOptions, include: ['.'] }) });
     const compiled = run(process.execPath, [tsc, '-p', module], folder);
-    await expect(compiled).rejects.toThrow(/wrong\.ts\(2,.*TS2(?:322|345|353|769)/);
+    await expect(compiled).rejects.toThrow(/wrong\.ts\(2,.*TS2(?:322|345|353|769).*wrong\.ts\(3,.*TS2322/s);
   },
   MINUTE,
 );
