@@ -643,6 +643,24 @@ describe.each(platforms)('on %s', (platform) => {
       expect(Rewriting.seen).toMatchObject([{ status: 503, message: 'Unavailable for the moment.' }]);
     });
 
+    it('is a body that filters can add to', async () => {
+      @Catch(HoldfastException)
+      class Adding implements ExceptionFilter {
+        readonly #adapters: HttpAdapterHost;
+        constructor(adapters: HttpAdapterHost) {
+          this.#adapters = adapters;
+        }
+        catch(exception: HoldfastException, host: ArgumentsHost): void {
+          const body = Object.assign(exception.getResponse(), { own: true });
+          this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), body, exception.getStatus());
+        }
+      }
+      const { ask } = await serve(platform, guarded([Routes]), (app) => app.useGlobalFilters(new Adding(app.get(HttpAdapterHost))));
+      expect((await ask('/r')).body).toBe('{"own":true}');
+      expect(JSON.parse((await ask('/r', { token: 'a.b.c' })).body)).toMatchObject({ error: 'invalid_token', own: true });
+      expect((await ask('/public')).body).toBe('{"own":true}');
+    });
+
     it('leaves the request without access, for filters and what else comes after', async () => {
       const asked: unknown[] = [];
       @Catch()

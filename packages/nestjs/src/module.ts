@@ -12,7 +12,7 @@ import {
   type Provider,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
-import { exchangeOf } from './exchange.ts';
+import { viewOf } from './exchange.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
 
@@ -144,8 +144,8 @@ function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null): void {
   // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
   const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
   if (use === undefined) return;
-  platform?.use((request: object, response: object, next: () => void) => {
-    exchangeOf(request, response);
+  platform?.use((request: object, _response: object, next: () => void) => {
+    viewOf(request);
     next();
   });
 }
