@@ -104,8 +104,8 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
     if (isGlobal) globals.set(host, this);
     this.#references = references;
     this.#ready = ready;
-    // Emits when the application gets its platform, before anything else is mounted there.
-    host.init$.subscribe(() => beginEarly(host.httpAdapter));
+    // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
+    beginEarly(host.httpAdapter);
   }
 
   static override forRoot(options: HoldfastOptions, module: HoldfastModuleOptions = {}): DynamicModule {
@@ -140,7 +140,7 @@ Module({})(HoldfastModule);
 [ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
 
 /** Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null): void {
+function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined): void {
   // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
   const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
   if (use === undefined) return;
