@@ -8,7 +8,8 @@ import { HttpException } from '@nestjs/common';
  */
 class NoBody {
   toJSON(): object | undefined {
-    return Object.keys(this).length === 0 ? undefined : { ...this };
+    const added = Object.entries(this);
+    return added.length === 0 ? undefined : Object.fromEntries(added);
   }
 }
 

@@ -67,8 +67,8 @@ function isResource(options: HoldfastOptions): options is ProtectedResource {
 
 /** Resources that a module has made, and so has to close. */
 const made = new WeakSet<ProtectedResource>();
-/** The global module of each application. */
-const globals = new WeakMap<HttpAdapterHost, HoldfastModule>();
+/** Applications that have a global module, and those whose requests are seen when they begin. */
+const [globals, begun] = [new WeakSet<HttpAdapterHost>(), new WeakSet<HttpAdapterHost>()];
 
 const RESOURCE: Provider = {
   provide: HOLDFAST_RESOURCE,
@@ -101,17 +101,20 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
         'HoldfastModule: two of them are global, and it would be chance which one protects a route. Give all but one { isGlobal: false }, and import those where they are used.',
       );
     }
-    if (isGlobal) globals.set(host, this);
+    if (isGlobal) globals.add(host);
     this.#references = references;
     this.#ready = ready;
     // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
-    beginEarly(host.httpAdapter);
+    if (!begun.has(host)) beginEarly(host.httpAdapter);
+    begun.add(host);
   }
 
+  /** With options, or a resource that is made already. */
   static override forRoot(options: HoldfastOptions, module: HoldfastModuleOptions = {}): DynamicModule {
     return super.forRootAsync({ ...module, useFactory: () => options });
   }
 
+  /** With options, or a resource, that providers of the application make. They have to be there once, not for each request. */
   static override forRootAsync(options: HoldfastAsyncOptions): DynamicModule {
     return super.forRootAsync(options);
   }
