@@ -82,6 +82,7 @@ describe('Installed with npm', () => {
       }),
       'program.js': `import express from 'express';\nimport { SignJWT, exportJWK, generateKeyPair } from 'jose';\nimport { accessOf, holdfast, requires } from '@holdfast/express';\n${PROGRAM}`,
       'program.cjs': `const express = require('express');\nconst { SignJWT, exportJWK, generateKeyPair } = require('jose');\nconst { accessOf, holdfast, requires } = require('@holdfast/express');\n${PROGRAM}`,
+      'fetch.js': FETCH_PROGRAM,
       'module.ts': TYPES,
       'commonjs.cts': TYPES.replace("import express from 'express'", "import express = require('express')"),
       'tsconfig.json': JSON.stringify({
@@ -106,6 +107,14 @@ describe('Installed with npm', () => {
     },
     20_000,
   );
+
+  test.each([
+    ['on Node', [], true],
+    ['under the conditions of a worker', ['--conditions=workerd', '--conditions=browser'], false],
+  ] as const)('fetch.js protects requests %s', async (_, conditions, cluster) => {
+    const answers = { statuses: [401, 200], subject: 'someone', cluster };
+    expect(JSON.parse(await run(process.execPath, [...conditions, 'fetch.js'], consumer))).toEqual(answers);
+  });
 
   test(
     `both run on Node ${OLDEST_NODE}, the oldest that is supported`,
@@ -141,6 +150,29 @@ describe('Installed with npm', () => {
     MINUTE,
   );
 });
+
+/** Of the fetch entry: what it answers, and which modules of Node were loaded for it. */
+const FETCH_PROGRAM = `
+const before = new Set(process.moduleLoadList);
+const { accessOf, holdfast } = await import('@holdfast/core/fetch');
+const { SignJWT, exportJWK, generateKeyPair } = await import('jose');
+const { privateKey, publicKey } = await generateKeyPair('ES256');
+const [issuer, audience] = ['https://as.example', 'https://api.example'];
+const jwks = { keys: [{ ...(await exportJWK(publicKey)), alg: 'ES256' }] };
+const token = await new SignJWT({})
+  .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt' })
+  .setIssuer(issuer).setAudience(audience).setSubject('someone').setIssuedAt().setExpirationTime('1 minute')
+  .sign(privateKey);
+const protect = holdfast({ issuer, audience, keys: { jwks }, unconstrained: 'accept' });
+const request = new Request(audience, { headers: { authorization: 'Bearer ' + token } });
+const [none, some] = [await protect(new Request(audience)), await protect(request)];
+const loaded = process.moduleLoadList.filter((name) => !before.has(name) && name.startsWith('NativeModule '));
+console.log(JSON.stringify({
+  statuses: [none.refusal.status, some.apply(new Response()).status],
+  subject: accessOf(request).claims.sub,
+  cluster: loaded.some((name) => /cluster/.test(name)),
+}));
+`;
 
 /** The same in both module systems: an app that is protected, and requests to it. */
 const PROGRAM = `
@@ -206,9 +238,11 @@ const TYPES = `import express from 'express';
 import { type Access, accessOf, fromTls, holdfast, protectedResource, requires } from '@holdfast/express';
 import { type ProtectedResource, REASONS } from '@holdfast/core';
 import { type NodeRedisClient, nodeRedisReplayStore } from '@holdfast/redis';
+import { holdfast as protectFetch, type Protect } from '@holdfast/core/fetch';
 import { nodeRequest } from '@holdfast/core/node';
 
 const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls() });
+export const protect: Protect = protectFetch(resource);
 const app = express();
 app.use(holdfast(resource));
 app.get('/accounts', requires({ scope: 'accounts' }), (request, response) => {

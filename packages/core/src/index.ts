@@ -1,5 +1,6 @@
 export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
+export type { Access } from './authorization/access.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
 export {
   apache,
@@ -43,7 +44,7 @@ export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
-export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { type ProtectedResource, protectedResource } from './protected-resource.ts';
 export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,

@@ -1,8 +1,10 @@
-import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
+import type { AccessTokenClaims, AuthenticatedToken } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { keysOfIssuer } from './access-token/issuers.ts';
 import { jwtAccessToken } from './access-token/jwt.ts';
+import { type Access, grantAccess } from './authorization/access.ts';
+import { AccessSignals } from './authorization/access-signals.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
@@ -17,13 +19,6 @@ import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Schem
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
-/** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
-export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
-  readonly granted: true;
-  /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
-  readonly confirmed: boolean;
-}
-
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
 export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClaims> {
   /**
@@ -35,7 +30,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
   /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
-  /** Ends the timer that refreshes keys. */
+  /** Ends timers, and what goes on for as long as access lasts ({@link Access.signal}). */
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
@@ -64,10 +59,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
-    [
-      mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
-      dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
-    ],
+    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
     settings.unconstrained,
   );
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
@@ -76,10 +68,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
+  const signals = new AccessSignals(now, settings.clockTolerance);
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken<C> | Rejection | undefined> {
+  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<Access<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
@@ -96,8 +89,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       trail.issuer = token.issuer;
       trail.clientId = token.claims.client_id;
       const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-      // The type of further claims is the application's word; iss, exp and aud were checked.
-      return confirm(token, presentation) as Awaitable<ConfirmedToken<C> | Rejection>;
+      return andThen(confirm(token, presentation), (outcome) => (isRejection(outcome) ? outcome : grant(outcome, token)));
     });
   }
 
@@ -112,7 +104,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
-    let outcome: Awaitable<ConfirmedToken<C> | Rejection | undefined>;
+    let outcome: Awaitable<Access<C> | Rejection | undefined>;
     try {
       const judgement = judge(request, trail);
       outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
@@ -122,11 +114,18 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return andThen(outcome, (known) => conclude(known, trail, start));
   }
 
-  function conclude(outcome: ConfirmedToken<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
+  function conclude(outcome: Access<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
     if (outcome === undefined) return passage();
-    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : outcome;
     if (sink.observed()) publish(result, trail, start);
     return result;
+  }
+
+  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken): Access<C> {
+    const { fields: own } = confirmed;
+    const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
+    // The type of further claims is the application's word; iss, exp and aud were checked.
+    return grantAccess(confirmed, fields, token, signals) as Access<C>;
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
@@ -181,18 +180,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
       await Promise.all([authenticate.ready(), settings.certificatePolicy?.ready?.(), store()]);
     },
-    close: () => authenticate.close(),
-    revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
+    async close() {
+      signals.close();
+      await authenticate.close();
+    },
+    revokeKey(thumbprint) {
+      authenticate.revokeKey(thumbprint);
+      signals.check();
+    },
   };
-}
-
-function grant<C extends AccessTokenClaims>(
-  { issuer, claims, scheme, confirmations, fields: own }: ConfirmedToken<C>,
-  always: Fields,
-): Access<C> {
-  const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
-  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
-  return Object.freeze(granted) as Access<C>;
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */
