@@ -24,6 +24,7 @@ import { MercuriusDriver, type MercuriusDriverConfig } from '@nestjs/mercurius';
 import { ClientProxyFactory, MessagePattern, Transport } from '@nestjs/microservices';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { calculateJwkThumbprint } from 'jose';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -220,7 +221,7 @@ describe.each(Object.keys(PLATFORMS) as Platform[])('a gateway (ws) on %s, its h
     }
   }
 
-  it('opens for the owner of a token, and for nobody else', async () => {
+  it('opens for the owner of a token and for nobody else, and ends with the token', async () => {
     const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], providers: [GUARDED, Feed] });
     const { app, port } = await serveNest(platform, root, async (made) => {
       made.useWebSocketAdapter(new WsAdapter(made));
@@ -231,7 +232,10 @@ describe.each(Object.keys(PLATFORMS) as Platform[])('a gateway (ws) on %s, its h
       server.removeAllListeners('upgrade');
       server.on(
         'upgrade',
-        upgrade(made.get<ProtectedResource>(HOLDFAST_RESOURCE), (...handshake) => void accept?.(...handshake)),
+        upgrade(made.get<ProtectedResource>(HOLDFAST_RESOURCE), (request, socket, head, { signal }) => {
+          signal.addEventListener('abort', () => socket.destroy());
+          accept?.(request, socket, head);
+        }),
       );
     });
     open.push(app);
@@ -253,6 +257,12 @@ describe.each(Object.keys(PLATFORMS) as Platform[])('a gateway (ws) on %s, its h
     expect(reached).toEqual([]);
     expect(await connect({ authorization: `Bearer ${token}` })).toEqual(['welcome', '{"event":"pong","data":"pong"}']);
     expect(reached).toEqual(['connected']);
+
+    const feed = new WebSocket(`ws://127.0.0.1:${port}/ws`, { headers: { authorization: `Bearer ${token}` } });
+    await once(feed, 'message');
+    const ended = once(feed, 'close');
+    app.get<ProtectedResource>(HOLDFAST_RESOURCE).revokeKey(await calculateJwkThumbprint(issuer.keys[0]?.publicJwk ?? {}));
+    await ended;
   });
 });
 
