@@ -286,6 +286,17 @@ describe('A refusal', () => {
     }
   });
 
+  it('as an error says nothing of what is broken here', async () => {
+    const failing = (): never => {
+      throw new Error('secret');
+    };
+    const request = bearer(byCertificate);
+    expect(await reasonOf(holdfast(options({ certificate: failing })), request)).toBe('503 unavailable.certificate');
+    expect(() => accessOf(request)).toThrow(
+      expect.objectContaining({ message: 'Unavailable for the moment.', expose: false, status: 503 }),
+    );
+  });
+
   it('thrown by accessOf in a route of Hono is answered by Hono', async () => {
     const app = new Hono();
     app.get('/r', (c) => c.json(accessOf(c.req.raw).claims));
@@ -364,6 +375,7 @@ describe('The certificate comes from the server, never from the request', () => 
     await protect(bearer(byCertificate));
     expect(seen[0]).toBe(connection);
     expect([seen[1]?.platform, seen[1]?.peer, seen[1]?.peerCertificate()]).toEqual(['p', connection.peer, derOf(owner)]);
+    expect(seen[1]?.hidesCertificates).toBe(false);
     expect([seen[2]?.peer.kind, seen[2]?.peerCertificate(), seen[2]?.hidesCertificates]).toEqual(['unknown', undefined, true]);
   });
 });
@@ -387,6 +399,14 @@ it('claims of the application are typed from the resource to the variables of Ho
   app.get('/r', (c) => c.text(c.get('access').claims.branch.toUpperCase()));
   const response = await app.request('/r', { headers: { authorization: `Bearer ${await issuer.token({ branch: 'north' })}` } });
   expect(await response.text()).toBe('NORTH');
+});
+
+it('has everything of the main entry but what belongs to Node and to other adapters', async () => {
+  const names = Object.keys(await import('@holdfast/core/fetch'));
+  const missing = Object.keys(await import('@holdfast/core')).filter((name) => !names.includes(name));
+  const ofNode = ['fromTls', 'DECISION_CHANNEL', 'REDACTED_PATHS'];
+  const ofAdapters = ['UNPROTECTED', 'isRejection', 'prepareRequirements'];
+  expect(missing.toSorted()).toEqual([...ofNode, ...ofAdapters].toSorted());
 });
 
 it('the adapter is thin: under 120 lines of code', () => {

@@ -41,6 +41,8 @@ interface Trail {
   scheme?: Scheme;
   issuer?: string;
   clientId?: string | undefined;
+  /** Where it was authenticated. */
+  token?: AuthenticatedToken;
 }
 
 /**
@@ -72,7 +74,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<Access<C> | Rejection | undefined> {
+  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
@@ -88,8 +90,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       if (isRejection(token)) return token;
       trail.issuer = token.issuer;
       trail.clientId = token.claims.client_id;
+      trail.token = token;
       const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-      return andThen(confirm(token, presentation), (outcome) => (isRejection(outcome) ? outcome : grant(outcome, token)));
+      return confirm(token, presentation);
     });
   }
 
@@ -104,7 +107,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
-    let outcome: Awaitable<Access<C> | Rejection | undefined>;
+    let outcome: Awaitable<ConfirmedToken | Rejection | undefined>;
     try {
       const judgement = judge(request, trail);
       outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
@@ -114,14 +117,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return andThen(outcome, (known) => conclude(known, trail, start));
   }
 
-  function conclude(outcome: Access<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
+  function conclude(outcome: ConfirmedToken | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
     if (outcome === undefined) return passage();
-    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : outcome;
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, trail.token);
     if (sink.observed()) publish(result, trail, start);
     return result;
   }
 
-  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken): Access<C> {
+  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken | undefined): Access<C> | Refusal {
+    if (token === undefined) return refusal(reject('unavailable.internal', { detail: 'confirmed, and not authenticated' }), undefined);
     const { fields: own } = confirmed;
     const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
     // The type of further claims is the application's word; iss, exp and aud were checked.
