@@ -31,7 +31,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
-import { type Access, fromTls, type ProtectedResourceOptions, type Reason, type ResourceEvent } from '@holdfast/core';
+import { type Access, fromTls, type ProtectedResourceOptions, type Reason, type ResourceEvent, rfc9440 } from '@holdfast/core';
 import { type Challenge, parseChallenges } from '@holdfast/test-support/challenges';
 import { createClock } from '@holdfast/test-support/clock';
 import { type DpopKey, generateDpopKey, makeProof, type ProofOptions } from '@holdfast/test-support/dpop';
@@ -687,6 +687,37 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
         const { lines } = await ask(get('/api/r', fields, scene.owner), port);
         expect(lines('access-control-expose-headers')).toEqual(['WWW-Authenticate, DPoP-Nonce']);
       }
+    });
+
+    it('behind an edge: the certificate in its field, once, and from the edge alone; responses vary by it', async () => {
+      const secret = 'a-secret-of-the-edge-with-32-characters';
+      const port = await serving({ certificate: rfc9440({ trust: { secret: { field: 'Edge-Secret', values: [secret] } } }) });
+      const own = ['Client-Cert', `:${Buffer.from(scene.owner.der).toString('base64')}:`] as const;
+      const other = ['Client-Cert', `:${Buffer.from(scene.thief.der).toString('base64')}:`] as const;
+      const sent = (...fields: Fields): Promise<Got> =>
+        ask(get('/api/r', [...bearer(scene.tokens.certificate), ['Edge-Secret', secret], ...fields]), port);
+      const owner = await sent(own);
+      expect([owner.status, owner.body]).toEqual([200, JSON.stringify(OWNER)]);
+      expect(owner.lines('vary').join(', ')).toContain('client-cert');
+      reached.length = 0;
+      const answers = [
+        await sent(other),
+        await sent(),
+        await sent(own, other),
+        await ask(get('/api/r', [...bearer(scene.tokens.certificate), own]), port),
+        await ask(get('/api/r', bearer(scene.tokens.certificate), scene.owner), port),
+      ];
+      expect(answers.map(({ status, challenges }) => [status, challenges[0]?.parameters['error']])).toEqual(
+        answers.map(() => [401, 'invalid_token']),
+      );
+      expect(events.flatMap((event) => event.reason ?? [])).toEqual([
+        'certificate.mismatch',
+        'certificate.missing',
+        traits.joined === 'both' ? 'certificate.malformed' : 'certificate.several_lines',
+        'certificate.untrusted_peer',
+        'certificate.missing',
+      ]);
+      expect(reached).toEqual([]);
     });
 
     it('503 with Retry-After, no challenge and no body, where the keys cannot be had', async () => {

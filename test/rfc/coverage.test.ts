@@ -32,7 +32,7 @@ const NOT_COVERED: Record<string, string> = {
   'JWT-14': 'needs decryption (JWE)',
   'JWT-27': 'needs rich authorization requests',
   'MTLS-17..18': 'needs introspection',
-  'TTRP-02..20': 'needs certificates from forwarded fields',
+  'TTRP-20': 'signatures by the edge (RFC 9421) are not offered; RFC 9440 §4 leaves them open',
   'DPOP-29': 'what the other rows of DPOP say together',
   'CNF-02': 'needs introspection',
   INT: 'needs introspection',

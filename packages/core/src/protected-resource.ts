@@ -59,10 +59,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
-    [
-      mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
-      dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
-    ],
+    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
     settings.unconstrained,
   );
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({

@@ -187,7 +187,7 @@ export const REASONS = {
   'certificate.revoked': {
     status: 401,
     error: 'invalid_token',
-    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked says so.',
+    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked or the platform says so.',
   },
 
   'dpop.not_offered': {

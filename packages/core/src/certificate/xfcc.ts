@@ -17,8 +17,6 @@ type XfccElement = ReadonlyMap<string, readonly string[]>;
 
 /** Keys that stand once at most. A client whose certificate nobody verifies can write others into a URI or DNS name (envoy#32945). */
 const SINGLE = ['hash', 'cert', 'chain', 'subject'];
-const MOST_CERTIFICATES = 10;
-const MOST_PAIRS = 1000;
 
 /**
  * Reads Envoy's text form. Elements, keys and values are told apart by quotes and backslashes, not by splitting. The number of
@@ -63,7 +61,7 @@ function certificates(element: XfccElement, key: 'cert' | 'chain'): readonly Uin
   const [value] = element.get(key) ?? [];
   const text = value === undefined ? undefined : percentDecoded(value);
   if (text === undefined) return [];
-  return certificatesInPem(text, key === 'cert' ? 1 : MOST_CERTIFICATES) ?? [];
+  return certificatesInPem(text, key === 'cert' ? 1 : undefined) ?? [];
 }
 
 const KEY = /([A-Za-z]+)=/y;
@@ -73,8 +71,7 @@ const BARE = /[ !#-+\--:<-[\]-~]*/y;
 /** `key=value;key="value",key=…`; `undefined` where anything else stands in it. */
 function tokenize(value: string): readonly XfccElement[] | undefined {
   const elements = [new Map<string, string[]>()];
-  let at = 0;
-  for (let pairs = 0; pairs < MOST_PAIRS; pairs += 1) {
+  for (let at = 0; ; at += 1) {
     const key = matchAt(KEY, value, at)?.[1];
     if (key === undefined) return undefined;
     const start = KEY.lastIndex;
@@ -85,9 +82,7 @@ function tokenize(value: string): readonly XfccElement[] | undefined {
     if (at === value.length) return elements;
     if (value[at] === ',') elements.push(new Map<string, string[]>());
     else if (value[at] !== ';') return undefined;
-    at += 1;
   }
-  return undefined;
 }
 
 /** Behind the quote that ends what begins here: a backslash takes the meaning of the character after it. */

@@ -20,6 +20,14 @@ export function namesIn(lists: readonly (string | number)[]): string {
   return [...new Map(names.filter(Boolean).map((name) => [name.toLowerCase(), name])).values()].join(', ');
 }
 
+/** That another value of this field may get another response (RFC 9110 §12.5.5). */
+export function variesBy(field: string): Fields {
+  return Object.freeze([['Vary', field] as const]);
+}
+
+/** Fields that are lists to which others add too: what they have there stays. */
+export const SHARED_LISTS: ReadonlySet<string> = new Set([EXPOSE, 'Vary']);
+
 /** A nonce for the client (RFC 9449 §8.1), and that the response must not be kept, since the nonce will not be good for long (§8.2). */
 export function nonceFields(nonce: string): Fields {
   return [

@@ -1,4 +1,4 @@
-import { EXPOSE, type Fields, namesIn, type Refusal } from './refusal.ts';
+import { type Fields, namesIn, type Refusal, SHARED_LISTS } from './refusal.ts';
 
 /** A refusal as a response. The lines of one name become one line, as Fetch has it. */
 export function responseOf({ status, fields, body }: Refusal): Response {
@@ -18,6 +18,6 @@ export function withFields(response: Response, fields: Fields): Response {
   const { status, statusText } = response;
   if (fields.length === 0 || status < 200) return response;
   const headers = new Headers(response.headers);
-  for (const [name, value] of fields) headers.set(name, name === EXPOSE ? namesIn([headers.get(name) ?? '', value]) : value);
+  for (const [name, value] of fields) headers.set(name, SHARED_LISTS.has(name) ? namesIn([headers.get(name) ?? '', value]) : value);
   return new Response(response.body, { status, statusText, headers });
 }

@@ -25,7 +25,10 @@ export interface ProtectedResourceOptions {
   readonly issuer: string;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
-  /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
+  /**
+   * Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process, or the edge in front of it:
+   * `nginx({ trust })`, `envoy({ trust })`, … or {@link fromForwardedField}. Without one, certificate-bound tokens are refused.
+   */
   readonly certificate?: CertificateSource;
   /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
   readonly certificatePolicy?: CertificatePolicyOptions;
