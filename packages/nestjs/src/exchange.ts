@@ -42,7 +42,7 @@ export function exchangeOf(request: unknown, response: unknown): Exchange | unde
 }
 
 /** The view of a request: the same for the request of a framework and for the message of Node inside it. */
-function viewOf(request: unknown): ProtectedResourceRequest | undefined {
+export function viewOf(request: unknown): ProtectedResourceRequest | undefined {
   const message = messageOf(request);
   return message && nodeRequest(message, message.originalUrl);
 }

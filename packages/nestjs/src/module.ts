@@ -12,7 +12,7 @@ import {
   type Provider,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
-import { exchangeOf } from './exchange.ts';
+import { viewOf } from './exchange.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
 
@@ -67,8 +67,8 @@ function isResource(options: HoldfastOptions): options is ProtectedResource {
 
 /** Resources that a module has made, and so has to close. */
 const made = new WeakSet<ProtectedResource>();
-/** The global module of each application. */
-const globals = new WeakMap<HttpAdapterHost, HoldfastModule>();
+/** Applications that have a global module, and those whose requests are seen when they begin. */
+const [globals, begun] = [new WeakSet<HttpAdapterHost>(), new WeakSet<HttpAdapterHost>()];
 
 const RESOURCE: Provider = {
   provide: HOLDFAST_RESOURCE,
@@ -101,17 +101,20 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
         'HoldfastModule: two of them are global, and it would be chance which one protects a route. Give all but one { isGlobal: false }, and import those where they are used.',
       );
     }
-    if (isGlobal) globals.set(host, this);
+    if (isGlobal) globals.add(host);
     this.#references = references;
     this.#ready = ready;
-    // Emits when the application gets its platform, before anything else is mounted there.
-    host.init$.subscribe(() => beginEarly(host.httpAdapter));
+    // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
+    if (!begun.has(host)) beginEarly(host.httpAdapter);
+    begun.add(host);
   }
 
+  /** With options, or a resource that is made already. */
   static override forRoot(options: HoldfastOptions, module: HoldfastModuleOptions = {}): DynamicModule {
     return super.forRootAsync({ ...module, useFactory: () => options });
   }
 
+  /** With options, or a resource, that providers of the application make. They have to be there once, not for each request. */
   static override forRootAsync(options: HoldfastAsyncOptions): DynamicModule {
     return super.forRootAsync(options);
   }
@@ -140,12 +143,12 @@ Module({})(HoldfastModule);
 [ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
 
 /** Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null): void {
+function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined): void {
   // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
   const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
   if (use === undefined) return;
-  platform?.use((request: object, response: object, next: () => void) => {
-    exchangeOf(request, response);
+  platform?.use((request: object, _response: object, next: () => void) => {
+    viewOf(request);
     next();
   });
 }
