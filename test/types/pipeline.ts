@@ -23,7 +23,7 @@ authorizeToken({ issuer: 'https://as.example', claims: authenticated.claims, sch
 // @ts-expect-error: an authenticated token with what confirmation adds, made by hand
 authorizeToken({ ...authenticated, scheme: 'Bearer', confirmations: [] }, read);
 
-const confirm = confirmToken([], 'refuse');
+const confirm = confirmToken([]);
 const outcome = await confirm(authenticated, presentation);
 // @ts-expect-error: what a stage answers has to be looked at: it may be a rejection
 authorizeToken(outcome, read);
@@ -32,7 +32,7 @@ void confirm(presented, presentation);
 const madeByHand = { issuer: 'https://as.example', claims: authenticated.claims, until: 0, keyTrusted: () => true };
 // @ts-expect-error: the same members do not make an authenticated token
 void confirm(madeByHand, presentation);
-// @ts-expect-error: there is no third way to treat tokens without cnf
+// @ts-expect-error: no second argument turns a check off
 confirmToken([], 'ignore');
 
 // @ts-expect-error: access is granted, never written down

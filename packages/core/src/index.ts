@@ -1,5 +1,7 @@
-export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
+export type { AccessTokenClaims, AuthorizationDetail } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
+export { type Provider, type ProviderName, PROVIDERS } from './access-token/providers.ts';
+export type { Sign, TokenShape } from './access-token/shape.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
@@ -8,6 +10,7 @@ export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.
 export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
+export type { IssuerOptions, TokenOptions } from './options/issuers.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';

@@ -1,8 +1,7 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
-import { keysOfIssuer } from './access-token/issuers.ts';
-import { jwtAccessToken } from './access-token/jwt.ts';
+import { trustedIssuers, trustedIssuer } from './access-token/issuers.ts';
 import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
@@ -57,8 +56,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 ): ProtectedResource<C> {
   const settings = readOptions(options);
   const { now, certificate: source, dpop: dpopSettings } = settings;
-  const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
-  const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
+  const { issuerFor, cache } = settings;
+  const uncached = trustedIssuers(settings.issuers.map((one) => trustedIssuer({ ...settings, ...one })));
+  const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
@@ -66,7 +66,6 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
       dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
     ],
-    settings.unconstrained,
   );
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
     scheme,
@@ -89,11 +88,13 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    const authenticated = authenticate(presented, at);
+    const selected = issuerFor === undefined ? undefined : await issuerFor(request);
+    if (issuerFor !== undefined && typeof selected !== 'string') return reject('token.tenant');
+    const authenticated = authenticate(presented, at, selected);
     const token = authenticated instanceof Promise ? await authenticated : authenticated;
     if (isRejection(token)) return token;
     trail.issuer = token.issuer;
-    trail.clientId = token.claims.client_id;
+    trail.clientId = token.clientId;
     const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
     // The type of further claims is the application's word; iss, exp and aud were checked.
     return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
@@ -164,9 +165,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     authorize(access, requirements) {
       const objection = authorizeToken(access, requirements);
       if (objection === undefined) return access;
-      const { scheme, issuer, claims } = access;
+      const { scheme, issuer, clientId } = access;
       const result = refusal(objection, scheme);
-      if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
+      if (sink.observed()) publish(result, { scheme, issuer, clientId }, 0);
       return result;
     },
     ready: () => authenticate.ready(),
@@ -176,11 +177,21 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 }
 
 function grant<C extends AccessTokenClaims>(
-  { issuer, claims, scheme, confirmations, fields: own }: ConfirmedToken<C>,
+  { issuer, claims, scheme, confirmations, scopes, clientId, fields: own }: ConfirmedToken<C>,
   always: Fields,
 ): Access<C> {
   const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
-  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
+  const granted = {
+    granted: true,
+    issuer,
+    claims,
+    scheme,
+    confirmations,
+    confirmed: confirmations.length > 0,
+    scopes,
+    clientId,
+    fields,
+  } as const;
   return Object.freeze(granted) as Access<C>;
 }
 

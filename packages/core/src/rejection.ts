@@ -62,7 +62,12 @@ export const REASONS = {
   'token.typ': {
     status: 401,
     error: 'invalid_token',
-    text: 'The header says that this JWT is no access token: typ must be at+jwt (RFC 9068 §4).',
+    text: 'The header says that this JWT is no access token: typ must be at+jwt (RFC 9068 §4). Some servers write something else: name yours with provider.',
+  },
+  'token.not_an_access_token': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'Neither typ and aud nor the claims of the token show that it is an access token, and not an ID token or another token of its server.',
   },
   'token.algorithm': { status: 401, error: 'invalid_token', text: 'The algorithm is not on the list of this issuer (RFC 8725 §3.1).' },
   'token.critical_extension': {
@@ -75,11 +80,21 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The token is not from the issuer that this resource trusts; issuers are compared exactly (RFC 9068 §4).',
   },
+  'token.tenant': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'issuerFor named no issuer that is registered, so no token is accepted for this request.',
+  },
   'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
   'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },
   'token.expired': { status: 401, error: 'invalid_token', text: 'The token has expired (exp).' },
   'token.not_yet_valid': { status: 401, error: 'invalid_token', text: 'The token is not valid yet (nbf or iat lie in the future).' },
-  'token.audience': { status: 401, error: 'invalid_token', text: 'The token is for another resource (aud).' },
+  'token.audience': { status: 401, error: 'invalid_token', text: 'The token is for another resource (aud), or does not say for which.' },
+  'token.client': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token names no resource (aud), and its client is not on the list of those whose tokens are for this one (clientIds).',
+  },
   'token.claim': {
     status: 401,
     error: 'invalid_token',

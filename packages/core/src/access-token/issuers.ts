@@ -1,55 +1,64 @@
-import type { JSONWebKeySet } from 'jose';
-import type { Fetch, FetchLimits } from '../discovery/fetch-json.ts';
-import { discover } from '../discovery/metadata.ts';
 import { warn } from '../events.ts';
-import { fetchKeySet } from '../keys/jwks-rsa.ts';
-import { jwkOfPem, type KeyRefresh, type KeySet, remoteKeySet, staticKeySet } from '../keys/key-set.ts';
+import type { KeySet } from '../keys/key-set.ts';
+import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
+import type { AuthenticatedToken, AuthenticateToken } from './authenticated-token.ts';
+import type { PresentedToken } from './extract.ts';
+import { type IssuerKeyOptions, keysOfIssuer } from './issuer-keys.ts';
+import { type AuthenticateJwt, type DecodedJwt, decodeJwtToken, jwtAccessToken, type JwtAccessTokenOptions } from './jwt.ts';
 
-/** Where the keys of an issuer come from. */
-export type KeyOrigin =
-  | { readonly jwks: JSONWebKeySet }
-  | { readonly pem: readonly string[] }
-  /** Without `uri`, the `jwks_uri` of the issuer's metadata. */
-  | ({ readonly uri: string | undefined } & KeyRefresh & FetchLimits);
-
-export interface IssuerOptions {
+/** An issuer that was registered beforehand, with what judges its tokens. */
+export interface TrustedIssuer {
   readonly issuer: string;
-  readonly audience: readonly string[];
-  readonly keys: KeyOrigin;
-  readonly fetch: Fetch;
-  readonly now: () => EpochSeconds;
+  readonly jwt: AuthenticateJwt;
+  readonly keys: KeySet;
 }
 
-/** The keys of an issuer: given, or found by discovery and fetched. Nothing is fetched before the first token, or `ready()`. */
-export function keysOfIssuer(options: IssuerOptions): KeySet {
-  const { keys, now } = options;
-  if ('jwks' in keys) return staticKeySet(Promise.resolve(keys.jwks.keys));
-  if ('pem' in keys) return staticKeySet(Promise.all(keys.pem.map(jwkOfPem)), 'ignored');
-  const { uri } = keys;
-  return remoteKeySet(uri === undefined ? discoveredKeys(options, keys) : () => fetchKeySet(uri, options.fetch, keys), now, keys);
+/** What judges the tokens of one issuer. */
+export function trustedIssuer(options: IssuerKeyOptions & Omit<JwtAccessTokenOptions, 'keys'>): TrustedIssuer {
+  const keys = keysOfIssuer(options);
+  return { issuer: options.issuer, keys, jwt: jwtAccessToken({ ...options, keys }) };
 }
 
-function discoveredKeys({ issuer, audience, fetch }: IssuerOptions, limits: FetchLimits): () => Promise<readonly unknown[]> {
-  let uri: string | undefined;
-  return async () => {
-    uri ??= await findKeys();
-    try {
-      return await fetchKeySet(uri, fetch, limits);
-    } catch (error) {
-      // The issuer may have moved its keys: ask again where they are.
-      uri = undefined;
-      throw error;
-    }
-  };
+/**
+ * Authenticates the tokens of several issuers, each by its own keys alone: the issuer is found by the `iss` that the token claims,
+ * among those that are registered, and only then judged (RFC 8725 §3.8). A token of any other is refused without a call to anybody.
+ */
+export function trustedIssuers(trusted: readonly TrustedIssuer[]): AuthenticateToken {
+  const registered = new Map(trusted.map((one) => [one.issuer, one]));
+  const [alone] = trusted.length === 1 ? trusted : [];
 
-  async function findKeys(): Promise<string> {
-    const { jwks_uri, protected_resources: resources } = await discover(issuer, fetch, limits);
-    if (resources !== undefined && !resources.some((resource) => audience.includes(resource))) {
-      warn(
-        `${issuer} lists the resources that it issues tokens for (protected_resources), and ${audience.join(' or ')} is not among them.`,
-      );
+  /** One alone judges every token, and so tells in its own words what is wrong with it. */
+  function issuerOf({ claims }: DecodedJwt, selected: string | undefined): TrustedIssuer | Rejection {
+    const found = alone ?? (typeof claims.iss === 'string' ? registered.get(claims.iss) : undefined);
+    if (found === undefined || (selected !== undefined && found.issuer !== selected)) {
+      return reject('token.issuer', { expected: selected ?? `one of ${registered.size}` });
     }
-    return jwks_uri;
+    return found;
   }
+
+  async function authenticate(token: PresentedToken, now: EpochSeconds, selected?: string): Promise<AuthenticatedToken | Rejection> {
+    if (selected !== undefined && !registered.has(selected)) return reject('token.tenant');
+    if (token.value.split('.').length === 5) return reject('token.encrypted');
+    const jwt = decodeJwtToken(token.value);
+    if (isRejection(jwt)) return jwt;
+    const issuer = issuerOf(jwt, selected);
+    return isRejection(issuer) ? issuer : issuer.jwt(jwt, now);
+  }
+
+  return Object.assign(authenticate, {
+    async ready() {
+      const outcomes = await Promise.allSettled(trusted.map(({ keys }) => keys.ready()));
+      const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []));
+      // With one issuer away, the tokens of the others are judged as always.
+      if (failures.length === trusted.length) throw failures[0];
+      for (const failure of failures) if (failure instanceof Error) warn(failure.message);
+    },
+    async close() {
+      await Promise.all(trusted.map(({ keys }) => keys.close()));
+    },
+    revokeKey(thumbprint: string) {
+      for (const { keys } of trusted) keys.revokeKey(thumbprint);
+    },
+  });
 }

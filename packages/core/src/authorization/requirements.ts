@@ -39,12 +39,6 @@ export function authorizeToken<C extends AccessTokenClaims>(
   token: ConfirmedToken<C>,
   { scopes }: PreparedRequirements,
 ): Rejection | undefined {
-  const granted = scopesOf(token.claims);
-  const missing = scopes.filter((scope) => !granted.includes(scope));
+  const missing = scopes.filter((scope) => !token.scopes.includes(scope));
   return missing.length === 0 ? undefined : reject('scope.insufficient', { scope: scopes.join(' '), expected: missing.join(' ') });
-}
-
-/** The scopes of a token, wherever the issuer writes them: `scope` or `scp`, a string with spaces or a list. */
-function scopesOf({ scope, scp }: AccessTokenClaims): readonly string[] {
-  return [scope, scp].flatMap((value) => (typeof value === 'string' ? value.split(' ') : (value ?? [])));
 }

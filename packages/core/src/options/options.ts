@@ -1,35 +1,36 @@
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
-import type { KeyOrigin } from '../access-token/issuers.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isSecureUrl } from '../discovery/metadata.ts';
 import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
-import type { EpochSeconds } from '../request.ts';
-import { Check, stringsIn } from './check.ts';
+import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { Check } from './check.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
-import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
+import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
 import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
-export interface ProtectedResourceOptions {
+export interface ProtectedResourceOptions extends TokenOptions {
   /**
    * The issuer identifier of the authorization server, character by character as in its tokens (`iss`). Its metadata and keys
-   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface.
+   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface. Or a list of several
+   * issuers, each with what is its own.
    */
-  readonly issuer: string;
+  readonly issuer: string | readonly (string | IssuerOptions)[];
+  /**
+   * For an API with several tenants: which of the registered issuers this request may have a token from, told by the request (its
+   * host, its path), never by the token. A name that is not registered, or none, is refused with 401; it makes no issuer. A
+   * function that throws is 503.
+   */
+  readonly issuerFor?: (request: ProtectedResourceRequest) => Awaitable<string | undefined>;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
   /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
   readonly certificate?: CertificateSource;
   /** What a certificate must satisfy besides being the one in the token. `validity`: not expired, and valid already. Off by default (RFC 8705 §6.2). */
   readonly certificatePolicy?: { readonly validity: true };
-  /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
-  readonly unconstrained?: 'refuse' | 'accept';
-  /** `alg` values of access tokens. By default ES, PS and RS with 256, 384 and 512 bits, EdDSA and Ed25519. */
-  readonly algorithms?: readonly string[];
   /**
    * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
    * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
@@ -60,8 +61,6 @@ export interface ProtectedResourceOptions {
   readonly earlyData?: 'refuse' | 'accept';
   /** Seconds by which the clocks may differ when `exp`, `nbf` and `iat` are compared: 5 by default, 60 at most. */
   readonly clockTolerance?: number;
-  /** Keys that are given, or how fetched ones are kept. */
-  readonly keys?: GivenJwks | GivenPem | FetchedKeys;
   /** Tokens that passed are remembered, but never what depends on the request. `false` judges each anew. */
   readonly cache?: false | Partial<CacheLimits>;
   /** The `realm` of challenges. By default the audience. */
@@ -78,15 +77,12 @@ export interface ProtectedResourceOptions {
 
 /** Options checked, copied and complete. */
 export interface ResourceSettings extends ExtractOptions {
-  readonly issuer: string;
+  readonly issuers: readonly IssuerSettings[];
+  readonly issuerFor: ((request: ProtectedResourceRequest) => Awaitable<string | undefined>) | undefined;
   readonly audience: readonly string[];
   readonly certificate: CertificateSource | undefined;
   readonly certificateValidity: boolean;
-  readonly unconstrained: 'refuse' | 'accept';
-  readonly algorithms: readonly string[];
-  readonly requiredClaims: readonly string[];
   readonly clockTolerance: number;
-  readonly keys: KeyOrigin;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
   /** Absent where DPoP is not offered. */
@@ -99,16 +95,15 @@ export interface ResourceSettings extends ExtractOptions {
   readonly now: () => EpochSeconds;
 }
 
-const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
 const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
 
 const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   issuer: true,
   audience: true,
+  issuerFor: true,
   certificate: true,
   certificatePolicy: true,
-  unconstrained: true,
-  algorithms: true,
+  ...TOKEN_OPTION_NAMES,
   profiles: true,
   publicUrl: true,
   dpop: true,
@@ -117,7 +112,6 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   cors: true,
   earlyData: true,
   clockTolerance: true,
-  keys: true,
   cache: true,
   realm: true,
   queryToken: true,
@@ -130,20 +124,20 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
 export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const check = new Check();
   const o = check.object('options', given, OPTION_NAMES);
-  const audience = readAudience(check, o['audience']);
+  const audience = readAudience(check, 'audience', o['audience']);
   const demands = demandsOf(readProfiles(check, o['profiles']));
-  const allowed = ALGORITHMS.filter(demands.allows);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
   const settings: ResourceSettings = {
-    issuer: readIssuer(check, o['issuer']),
+    issuers: readIssuers(check, o, audience, demands),
+    issuerFor: check.callable<(request: ProtectedResourceRequest) => Awaitable<string | undefined>>(
+      'issuerFor',
+      o['issuerFor'],
+      'a function that takes the request and returns the identifier of a registered issuer',
+    ),
     audience,
     certificate: check.callable<CertificateSource>('certificate', o['certificate'], 'a certificate source, as fromTls()'),
     certificateValidity: readCertificatePolicy(check, o['certificatePolicy']),
-    unconstrained: check.oneOf('unconstrained', o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
-    algorithms: check.list('algorithms', o['algorithms'], allowed, allowed),
-    requiredClaims: demands.claims,
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
-    keys: readKeyOrigin(check, o['keys']),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
     realm: readRealm(check, o['realm'] === undefined ? audience[0] : o['realm']),
     queryToken: check.oneOf('queryToken', o['queryToken'], ['refuse', 'ignore']),
@@ -162,28 +156,6 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
   return settings;
-}
-
-function readIssuer(check: Check, value: unknown): string {
-  const isIssuer = typeof value === 'string' && isSecureUrl(value) && !/[?#]/.test(value);
-  if (isIssuer) return value;
-  check.wrong(
-    'issuer',
-    value,
-    "Give the authorization server's issuer identifier, an https URL without user, query and fragment (http only on the loopback interface), as 'https://as.example.com'",
-  );
-  return '';
-}
-
-function readAudience(check: Check, value: unknown): readonly string[] {
-  const list = stringsIn(value);
-  if (list !== undefined && list.length > 0 && !list.includes('')) return list;
-  check.wrong(
-    'audience',
-    value,
-    "Say which resource tokens must be for (aud), as 'https://api.example.com'; accepting tokens for any resource is not possible",
-  );
-  return [''];
 }
 
 function readRealm(check: Check, value: unknown): string {
