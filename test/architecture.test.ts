@@ -65,14 +65,15 @@ type Kind = 'type' | 'dynamic' | 'static';
 
 /** What is not ours: in which files (or folders) of core, and how at most. */
 const DEPENDENCIES: Record<string, Record<string, Kind>> = {
-  jose: { 'access-token/': 'static', 'keys/': 'static', 'crypto/web.ts': 'static', 'options/keys.ts': 'type' },
+  jose: { 'access-token/': 'static', 'keys/': 'static', 'crypto/web.ts': 'static', 'options/keys.ts': 'type', 'options/introspection.ts': 'type' },
   '@noble/hashes/hmac.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/sha2.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/utils.js': { 'crypto/web.ts': 'static' },
   'jwks-rsa': { 'keys/jwks-rsa.ts': 'dynamic' },
   '@peculiar/x509': { 'certificate/x509.ts': 'dynamic' },
   'reflect-metadata': { 'certificate/x509.ts': 'dynamic' },
-  'lru-cache': { 'access-token/cache.ts': 'static', 'keys/proof-key.ts': 'static' },
+  'lru-cache': { 'access-token/cache.ts': 'static', 'access-token/introspection.ts': 'static', 'keys/proof-key.ts': 'static' },
+  oauth4webapi: { 'access-token/introspection-request.ts': 'dynamic' },
   'node:cluster': { 'events.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'events.ts': 'static', 'certificate/tls-connection.ts': 'static' },

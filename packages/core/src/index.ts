@@ -1,5 +1,7 @@
 export type { AccessTokenClaims, AuthorizationDetail } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
+export type { ClientAuthentication } from './access-token/introspection-request.ts';
+export type { IntrospectionMode } from './access-token/issuers.ts';
 export { type Provider, type ProviderName, PROVIDERS } from './access-token/providers.ts';
 export type { Sign, TokenShape } from './access-token/shape.ts';
 export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
@@ -7,9 +9,10 @@ export { type Certificate, certificateOf, type CertificateSource } from './certi
 export { fromTls } from './certificate/tls-connection.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
-export type { Fetch, FetchedResponse } from './discovery/fetch-json.ts';
+export type { Fetch, FetchedResponse, FetchInit } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
+export type { IntrospectionSettings } from './options/introspection.ts';
 export type { IssuerOptions, TokenOptions } from './options/issuers.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';

@@ -87,6 +87,16 @@ export const REASONS = {
   },
   'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
   'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },
+  'token.inactive': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The authorization server says that the token is not active (RFC 7662 §2.2): expired, revoked, or never issued by it.',
+  },
+  'token.mismatch': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token and what the authorization server says of it are about different subjects or clients.',
+  },
   'token.expired': { status: 401, error: 'invalid_token', text: 'The token has expired (exp).' },
   'token.not_yet_valid': { status: 401, error: 'invalid_token', text: 'The token is not valid yet (nbf or iat lie in the future).' },
   'token.audience': { status: 401, error: 'invalid_token', text: 'The token is for another resource (aud), or does not say for which.' },
@@ -284,6 +294,10 @@ export const REASONS = {
   'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },
 
   'unavailable.keys': { status: 503, text: 'The keys of the issuer cannot be had, so no token can be judged.' },
+  'unavailable.introspection': {
+    status: 503,
+    text: 'The authorization server could not be asked about the token, or gave no answer that can be used. detail says what happened.',
+  },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
   'unavailable.replay': {
     status: 503,

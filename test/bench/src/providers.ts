@@ -18,7 +18,7 @@ const lines = Object.entries(PROVIDERS).flatMap(([name, provider]) => {
     `  binding        ${['cnf', ...topLevel.map((member) => `the claim ${member}`)].join(', ')}`,
     `  also required  ${claims.join(', ') || '-'}`,
     `  token          ${JSON.stringify(header)} ${JSON.stringify(example)}`,
-    ...(note === undefined ? [] : [`  note           ${note}`]),
+    `  note           ${note ?? '-'}`,
     `  source         ${source}`,
     '',
   ];

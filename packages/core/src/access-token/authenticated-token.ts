@@ -56,6 +56,8 @@ export interface AuthenticatedToken<C extends AccessTokenClaims = AccessTokenCla
   /** What says to whom the token is bound: its claims, and what introspection says of it. All that any of them says must hold. */
   readonly statements: readonly Readonly<Record<string, unknown>>[];
   readonly binding: BindingRules;
+  /** Characters of what it was read from, which tell how much memory it takes. */
+  readonly size: number;
 }
 
 /** A judgement before it is one: all but the brand. */

@@ -7,7 +7,7 @@ import type { PresentedToken } from './extract.ts';
 export interface CacheLimits {
   /** Tokens that are kept at most. */
   readonly entries: number;
-  /** Bytes that they may take, estimated from the lengths of the tokens. */
+  /** Bytes that they may take, estimated from the lengths of the tokens and of what introspection says of them. */
   readonly bytes: number;
   /** Seconds that one is kept at most. It is never kept beyond its `exp`. */
   readonly maxAge: number;
@@ -38,7 +38,7 @@ export function cached(authenticate: AuthenticateToken, limits: CacheLimits): Au
     entries.set(
       keyOf(token, selected),
       { token: judged, until: Math.min(judged.until, now + limits.maxAge) },
-      { size: ENTRY_BYTES + token.value.length },
+      { size: ENTRY_BYTES + judged.size },
     );
     return judged;
   };

@@ -44,12 +44,12 @@ function discoveredKeys({ issuer, audience, fetch }: IssuerKeyOptions, limits: F
   };
 
   async function findKeys(): Promise<string> {
-    const { jwks_uri, protected_resources: resources } = await discover(issuer, fetch, limits);
+    const { url, protected_resources: resources } = await discover(issuer, 'jwks_uri', fetch, limits);
     if (resources !== undefined && !resources.some((resource) => audience.includes(resource))) {
       warn(
         `${issuer} lists the resources that it issues tokens for (protected_resources), and ${audience.join(' or ')} is not among them.`,
       );
     }
-    return jwks_uri;
+    return url;
   }
 }

@@ -43,6 +43,7 @@ const BASE64URL = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}
 /** Reads three segments. What jose is lenient in is refused: padding, white space and stray bits in base64url. */
 export function decodeJwtToken(compact: string): DecodedJwt | Rejection {
   const segments = compact.split('.');
+  if (segments.length === 5) return reject('token.encrypted');
   if (segments.length !== 3) return reject('token.not_jwt');
   if (!segments.every((segment) => BASE64URL.test(segment))) return reject('token.malformed', { detail: 'base64url' });
   try {
@@ -116,6 +117,7 @@ async function verify(
         clientId,
         statements: [claims],
         binding,
+        size: compact.length,
       });
     } catch (error) {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) return rejectionOf(error);

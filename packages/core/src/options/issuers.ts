@@ -5,6 +5,7 @@ import { STANDARD, type TokenShape } from '../access-token/shape.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
 import { type Check, isObject, stringsIn } from './check.ts';
 import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
+import { type IntrospectionOfIssuer, type IntrospectionSettings, readIntrospection } from './introspection.ts';
 import type { Demands } from './profiles.ts';
 
 /** What may differ from issuer to issuer. With one issuer it stands among the options of the resource. */
@@ -16,12 +17,14 @@ export interface TokenOptions {
    * stand, how they are told from ID tokens. By default RFC 9068.
    */
   readonly provider?: ProviderName;
-  /** Where a provider's tokens name no resource (`aud`): the clients whose tokens are for this one. */
+  /** Where a provider's tokens, or its answers to introspection, name no resource (`aud`): the clients whose tokens are for this one. */
   readonly clientIds?: readonly string[];
   /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
   readonly unconstrained?: 'refuse' | 'accept';
   /** Keys that are given, or how fetched ones are kept. */
   readonly keys?: GivenJwks | GivenPem | FetchedKeys;
+  /** Ask the issuer about tokens: those that are no JWT, or all. Without it, tokens that are no JWT are refused. */
+  readonly introspection?: IntrospectionSettings;
 }
 
 /** One of several issuers. What it leaves out of `audience`, `algorithms` and `unconstrained` is as for the resource. */
@@ -41,6 +44,7 @@ export interface IssuerSettings {
   readonly clientIds: readonly string[];
   readonly binding: BindingRules;
   readonly keys: KeyOrigin;
+  readonly introspection: IntrospectionOfIssuer | undefined;
 }
 
 const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
@@ -51,12 +55,13 @@ export const TOKEN_OPTION_NAMES: Record<keyof TokenOptions, true> = {
   clientIds: true,
   unconstrained: true,
   keys: true,
+  introspection: true,
 };
 
 const ISSUER_OPTION_NAMES: Record<keyof IssuerOptions, true> = { issuer: true, audience: true, ...TOKEN_OPTION_NAMES };
 
 /** What one issuer has for itself, and no other may share. */
-const OWN: readonly (keyof TokenOptions)[] = ['provider', 'clientIds', 'keys'];
+const OWN: readonly (keyof TokenOptions)[] = ['provider', 'clientIds', 'keys', 'introspection'];
 
 type Given = Readonly<Record<string, unknown>>;
 
@@ -64,7 +69,8 @@ type Given = Readonly<Record<string, unknown>>;
 export function readIssuers(check: Check, o: Given, audience: readonly string[], demands: Demands): readonly IssuerSettings[] {
   const { issuer } = o;
   if (!Array.isArray(issuer)) return [readOne(check, o, '', audience, demands)];
-  if (issuer.length === 0) check.wrong('issuer', issuer, "Give an https URL, as 'https://as.example.com', or a list of issuers with one at least");
+  if (issuer.length === 0)
+    check.wrong('issuer', issuer, "Give an https URL, as 'https://as.example.com', or a list of issuers with one at least");
   for (const name of OWN) {
     if (o[name] !== undefined) check.wrongKind(name, o[name], 'With several issuers it belongs to one of them: issuer: [{ issuer, … }]');
   }
@@ -75,6 +81,13 @@ export function readIssuers(check: Check, o: Given, audience: readonly string[],
     const resources = other === undefined ? audience : readAudience(check, `${at}.audience`, other);
     return readOne(check, { algorithms: o['algorithms'], unconstrained: o['unconstrained'], ...own }, `${at}.`, resources, demands);
   });
+  if (list.filter(({ introspection }) => introspection !== undefined).length > 1 && o['issuerFor'] === undefined) {
+    check.wrong(
+      'issuerFor',
+      undefined,
+      'Several issuers are asked about tokens, and nothing in such a token says whose it is: say it for each request',
+    );
+  }
   const names = list.map((one) => one.issuer);
   for (const name of new Set(names.filter((one, index) => one !== '' && names.indexOf(one) !== index))) {
     check.wrong('issuer', name, 'It is there twice. Name each issuer once');
@@ -90,12 +103,13 @@ function readOne(check: Check, o: Given, at: string, audience: readonly string[]
     audience,
     algorithms: check.list(`${at}algorithms`, o['algorithms'], allowed, allowed),
     shape,
-    clientIds: readClientIds(check, `${at}clientIds`, o['clientIds'], shape),
+    clientIds: readClientIds(check, `${at}clientIds`, o['clientIds'], shape, o['introspection'] !== undefined),
     binding: {
       unconstrained: check.oneOf(`${at}unconstrained`, o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
       topLevel: shape.topLevel,
     },
     keys: readKeyOrigin(check, o['keys'], at),
+    introspection: readIntrospection(check, `${at}introspection`, o['introspection']),
   };
 }
 
@@ -123,10 +137,9 @@ export function readAudience(check: Check, option: string, value: unknown): read
 /** The shape of the provider's tokens, and what profiles demand besides: of both, the strictest. */
 function readShape(check: Check, value: unknown, at: string, demands: Demands): TokenShape {
   const names = Object.keys(PROVIDERS);
-  const isProvider = typeof value === 'string' && Object.hasOwn(PROVIDERS, value);
-  if (value !== undefined && !isProvider)
+  if (value !== undefined && !isProvider(value))
     check.wrong(`${at}provider`, value, `Give one of ${names.join(', ')}, or leave it out for RFC 9068`);
-  const shape: TokenShape = isProvider ? PROVIDERS[value as ProviderName] : STANDARD;
+  const shape: TokenShape = isProvider(value) ? PROVIDERS[value] : STANDARD;
   const types = shape.types.filter(demands.allowsType);
   if (types.length === 0 || (demands.audience && shape.audience !== 'aud')) {
     check.wrong(
@@ -138,7 +151,7 @@ function readShape(check: Check, value: unknown, at: string, demands: Demands): 
   return { ...shape, types, claims: [...shape.claims, ...demands.claims] };
 }
 
-function readClientIds(check: Check, option: string, value: unknown, { audience }: TokenShape): readonly string[] {
+function readClientIds(check: Check, option: string, value: unknown, { audience }: TokenShape, isAsked: boolean): readonly string[] {
   if (value === undefined) {
     if (audience === 'client')
       check.wrong(option, value, 'Tokens of this provider name no resource (aud): list the clients whose tokens are for this API');
@@ -149,6 +162,10 @@ function readClientIds(check: Check, option: string, value: unknown, { audience 
     check.wrong(option, value, 'Give a list of client identifiers');
     return [];
   }
-  if (audience === 'aud') check.wrong(option, value, 'Leave it out: the tokens of this issuer name the resource (aud)');
+  if (audience === 'aud' && !isAsked) check.wrong(option, value, 'Leave it out: the tokens of this issuer name the resource (aud)');
   return list;
+}
+
+function isProvider(value: unknown): value is ProviderName {
+  return typeof value === 'string' && Object.hasOwn(PROVIDERS, value);
 }
