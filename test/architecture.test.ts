@@ -26,7 +26,7 @@ const ROOMS: Record<string, readonly string[]> = {
   // The stages, each below the next.
   'access-token': ['crypto', 'discovery', 'events', 'keys', 'rejection', 'request', 'slot'],
   confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
-  authorization: ['access-token', 'confirmation', 'rejection'],
+  authorization: ['access-token', 'confirmation', 'rejection', 'request'],
   // What puts the stages together.
   options: ['access-token', 'certificate', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
   'protected-resource': [
@@ -65,7 +65,13 @@ type Kind = 'type' | 'dynamic' | 'static';
 
 /** What is not ours: in which files (or folders) of core, and how at most. */
 const DEPENDENCIES: Record<string, Record<string, Kind>> = {
-  jose: { 'access-token/': 'static', 'keys/': 'static', 'crypto/web.ts': 'static', 'options/keys.ts': 'type', 'options/introspection.ts': 'type' },
+  jose: {
+    'access-token/': 'static',
+    'keys/': 'static',
+    'crypto/web.ts': 'static',
+    'options/keys.ts': 'type',
+    'options/introspection.ts': 'type',
+  },
   '@noble/hashes/hmac.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/sha2.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/utils.js': { 'crypto/web.ts': 'static' },

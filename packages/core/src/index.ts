@@ -4,7 +4,8 @@ export type { ClientAuthentication } from './access-token/introspection-request.
 export type { IntrospectionMode } from './access-token/issuers.ts';
 export { type Provider, type ProviderName, PROVIDERS } from './access-token/providers.ts';
 export type { Sign, TokenShape } from './access-token/shape.ts';
-export { prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
+export { type EveryRequirement, prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
+export type { ClaimRequirement, DetailRequirement, ValuesAt } from './authorization/conditions.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
 export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';

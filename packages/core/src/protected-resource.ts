@@ -2,7 +2,8 @@ import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { trustedIssuers, trustedIssuer } from './access-token/issuers.ts';
-import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
+import { authorizeToken } from './authorization/authorize-token.ts';
+import type { PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
@@ -122,6 +123,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return result;
   }
 
+  /** What a function of the application throws is our fault, as a clock is that fails. */
+  function objectionTo(access: Access<C>, requirements: PreparedRequirements): Rejection | undefined {
+    try {
+      return authorizeToken(access, requirements, settings);
+    } catch (error) {
+      return reject('unavailable.internal', { detail: nameOf(error) });
+    }
+  }
+
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
     return refuse(rejection, challenges, scheme, {
       always,
@@ -163,7 +173,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       return decision;
     },
     authorize(access, requirements) {
-      const objection = authorizeToken(access, requirements);
+      const objection = objectionTo(access, requirements);
       if (objection === undefined) return access;
       const { scheme, issuer, clientId } = access;
       const result = refusal(objection, scheme);

@@ -1,5 +1,11 @@
-/** An OAuth error code of a refusal (RFC 6750 §3.1, RFC 9449 §7.1 and §9). */
-export type ErrorCode = 'invalid_request' | 'invalid_token' | 'insufficient_scope' | 'invalid_dpop_proof' | 'use_dpop_nonce';
+/** An OAuth error code of a refusal (RFC 6750 §3.1, RFC 9449 §7.1 and §9, RFC 9470 §3). */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'insufficient_user_authentication'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce';
 
 /** What a reason means to the client (status, code) and to the people who run the API (text). */
 export interface ReasonRow {
@@ -293,6 +299,30 @@ export const REASONS = {
 
   'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },
 
+  'claims.insufficient': { status: 403, error: 'insufficient_scope', text: 'A claim is missing, or is not what the route requires.' },
+  'roles.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a role that the route requires.' },
+  'permissions.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a permission that the route requires.' },
+  'authorization_details.insufficient': {
+    status: 403,
+    error: 'insufficient_scope',
+    text: 'No element of authorization_details (RFC 9396) grants what the route requires.',
+  },
+  'confirmation.required': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The route requires a token that is bound in another way, to a certificate (x5t#S256) or a DPoP key (jkt).',
+  },
+  'step_up.acr': {
+    status: 401,
+    error: 'insufficient_user_authentication',
+    text: 'The route requires that the user authenticated in another way (acr, RFC 9470).',
+  },
+  'step_up.max_age': {
+    status: 401,
+    error: 'insufficient_user_authentication',
+    text: 'The route requires that the user authenticated more recently (auth_time, RFC 9470), or the token does not say when.',
+  },
+
   'unavailable.keys': { status: 503, text: 'The keys of the issuer cannot be had, so no token can be judged.' },
   'unavailable.introspection': {
     status: 503,
@@ -320,6 +350,9 @@ export interface Rejection {
   readonly received?: string;
   /** Scopes that the route requires, space-separated (RFC 6750 §3). */
   readonly scope?: string;
+  /** Ways of authenticating the user of which the route requires one, space-separated, and seconds since then at most (RFC 9470 §3). */
+  readonly acrValues?: string;
+  readonly maxAge?: number;
   /** Schemes whose challenge carries the error, where it is not simply the one the client used. */
   readonly schemes?: readonly Scheme[];
   /** Seconds after which another attempt makes sense, where the fault is ours. */
