@@ -19,7 +19,7 @@ const ROOMS: Record<string, readonly string[]> = {
   crypto: ['request'],
   discovery: [],
   events: ['rejection', 'request'],
-  challenge: ['rejection'],
+  challenge: ['rejection', 'request'],
   keys: ['crypto', 'discovery', 'rejection', 'request'],
   replay: ['crypto', 'request'],
   certificate: ['crypto', 'rejection', 'request'],
@@ -28,7 +28,7 @@ const ROOMS: Record<string, readonly string[]> = {
   confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
   authorization: ['access-token', 'confirmation', 'rejection', 'request'],
   // What puts the stages together.
-  options: ['access-token', 'certificate', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
+  options: ['access-token', 'certificate', 'challenge', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
   'protected-resource': [
     'access-token',
     'authorization',

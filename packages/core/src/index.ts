@@ -8,7 +8,8 @@ export { type EveryRequirement, prepareRequirements, type PreparedRequirements, 
 export type { ClaimRequirement, DetailRequirement, ValuesAt } from './authorization/conditions.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { fromTls } from './certificate/tls-connection.ts';
-export { EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
+export type { ProtectedResourceMetadata, PublishedMetadata } from './challenge/metadata.ts';
+export { type Answer, EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse, FetchInit } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
@@ -16,6 +17,7 @@ export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { IntrospectionSettings } from './options/introspection.ts';
 export type { IssuerOptions, TokenOptions } from './options/issuers.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
+export type { MetadataOptions } from './options/metadata.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';

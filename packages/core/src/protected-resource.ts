@@ -6,6 +6,7 @@ import { authorizeToken } from './authorization/authorize-token.ts';
 import type { PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
 import { withinValidity } from './certificate/x509.ts';
+import { type PublishedMetadata, publishMetadata } from './challenge/metadata.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
@@ -37,6 +38,8 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
+  /** What is published about the resource (RFC 9728); absent where nothing is. An adapter asks it before `verify` for its answer. */
+  readonly metadata: PublishedMetadata | undefined;
 }
 
 /** What is known of a request as it goes up the pipeline; for the challenge and the event. */
@@ -68,9 +71,14 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
     ],
   );
+  const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
     scheme,
-    parameters: { realm: settings.realm, algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined },
+    parameters: {
+      realm: settings.realm,
+      algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined,
+      resource_metadata: metadata?.url,
+    },
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
@@ -79,6 +87,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   /** `undefined` says that nothing was asked for that needs access. */
   async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
+    if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
     if (isRejection(presented)) return presented;
@@ -180,9 +189,12 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       if (sink.observed()) publish(result, { scheme, issuer, clientId }, 0);
       return result;
     },
-    ready: () => authenticate.ready(),
+    ready: async () => {
+      await Promise.all([authenticate.ready(), metadata?.ready()]);
+    },
     close: () => authenticate.close(),
     revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
+    metadata,
   };
 }
 

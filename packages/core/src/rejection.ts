@@ -48,6 +48,10 @@ export const REASONS = {
     status: 425,
     text: "The request came in TLS early data (Early-Data: 1), which can be replayed (RFC 8470). The client repeats it after the handshake; or set earlyData: 'accept'.",
   },
+  'request.no_metadata': {
+    status: 404,
+    text: 'The request is for metadata of a resource (RFC 9728) that is not published here. With several resources in one application, mount the metadata of each before them.',
+  },
   'request.token_too_long': { status: 400, error: 'invalid_request', text: 'The access token is longer than this resource reads.' },
 
   'token.not_jwt': {

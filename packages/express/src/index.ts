@@ -44,6 +44,11 @@ export interface HoldfastMiddleware extends Middleware {
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. */
   revokeKey(thumbprint: string): void;
+  /**
+   * Serves only the metadata of the resource (RFC 9728), and lets every other request pass, unjudged. For an application that mounts
+   * the protection under a path, or has several: `app.use(protection.metadata)` before them, at the root.
+   */
+  readonly metadata: Middleware;
 }
 
 /** How this application wants to hear of refusals. */
@@ -108,6 +113,8 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   async function decide(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
     try {
       const view = nodeRequest(request, request.originalUrl);
+      const published = resource.metadata?.answer(view);
+      if (published !== undefined) return sendRefusal(response, await published);
       const result = await resource.verify(view);
       // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
       if (response.headersSent || response.destroyed) return;
@@ -119,11 +126,22 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
       next(error);
     }
   }
+  async function publish(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
+    try {
+      const published = resource.metadata?.answer(nodeRequest(request, request.originalUrl));
+      if (published === undefined) next();
+      else sendRefusal(response, await published);
+    } catch (error) {
+      next(error);
+    }
+  }
+  const metadata: Middleware = (request, response, next) => void publish(request, response, next);
   const protect: Middleware = (request, response, next) => void decide(request, response, next);
   return Object.assign(protect, {
     ready: () => resource.ready(),
     close: () => resource.close(),
     revokeKey: (thumbprint: string) => resource.revokeKey(thumbprint),
+    metadata,
   });
 }
 

@@ -20,6 +20,14 @@ export function nonceFields(nonce: string): Fields {
   ];
 }
 
+/** An HTTP answer that is not the route's. */
+export interface Answer {
+  readonly status: number;
+  readonly fields: Fields;
+  /** JSON. */
+  readonly body?: object;
+}
+
 /** The HTTP answer to a request that is refused (RFC 6750 §3, RFC 9110 §11.6.1). */
 export interface Refusal {
   readonly granted: false;
@@ -74,8 +82,8 @@ export function refuse(
 ): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
   if (error === undefined && status !== 401) {
-    // RFC 8470 §5.2: after 425 the client knows by itself when to try again.
-    const wait: Fields = status === 425 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
+    // RFC 8470 §5.2: after 425 the client knows by itself when to try again, and after 404 that it need not.
+    const wait: Fields = status === 425 || status === 404 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
     return { granted: false, status, fields: [...wait, ...more.always], rejection };
   }
   const schemes = schemesWithError(rejection, offered, used);

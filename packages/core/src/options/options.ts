@@ -1,5 +1,6 @@
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
+import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
@@ -9,6 +10,7 @@ import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../reque
 import { Check } from './check.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
 import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
+import { type MetadataOptions, readMetadata } from './metadata.ts';
 import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
@@ -63,6 +65,11 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly clockTolerance?: number;
   /** Tokens that passed are remembered, but never what depends on the request. `false` judges each anew. */
   readonly cache?: false | Partial<CacheLimits>;
+  /**
+   * Publish metadata of this resource (RFC 9728), and name it in every challenge (`resource_metadata`). `true` says what follows from
+   * the other options. By default off; on with the profile `mcp`.
+   */
+  readonly metadata?: boolean | MetadataOptions;
   /** The `realm` of challenges. By default the audience. */
   readonly realm?: string;
   /** An `access_token` in the query beside the field: 400 `invalid_request` (RFC 6750 §2), or ignored (OAuth 2.1 §5.1). Alone it is never read. */
@@ -85,6 +92,8 @@ export interface ResourceSettings extends ExtractOptions {
   readonly clockTolerance: number;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
+  /** Absent where nothing is published. */
+  readonly metadata: MetadataSettings | undefined;
   /** Absent where DPoP is not offered. */
   readonly dpop: DpopSettings | undefined;
   readonly credentials: 'required' | 'optional';
@@ -113,6 +122,7 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   earlyData: true,
   clockTolerance: true,
   cache: true,
+  metadata: true,
   realm: true,
   queryToken: true,
   onEvent: true,
@@ -125,10 +135,13 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const check = new Check();
   const o = check.object('options', given, OPTION_NAMES);
   const audience = readAudience(check, 'audience', o['audience']);
-  const demands = demandsOf(readProfiles(check, o['profiles']));
+  const profiles = readProfiles(check, o['profiles']);
+  const demands = demandsOf(profiles);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
+  const issuers = readIssuers(check, o, audience, demands);
+  const now = readClock(check, o['now']);
   const settings: ResourceSettings = {
-    issuers: readIssuers(check, o, audience, demands),
+    issuers,
     issuerFor: check.callable<(request: ProtectedResourceRequest) => Awaitable<string | undefined>>(
       'issuerFor',
       o['issuerFor'],
@@ -139,6 +152,16 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     certificateValidity: readCertificatePolicy(check, o['certificatePolicy']),
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
+    metadata: readMetadata(check, o['metadata'], {
+      audience,
+      issuers,
+      hasTenants: o['issuerFor'] !== undefined,
+      certificate: o['certificate'] !== undefined,
+      dpop,
+      schemes,
+      isMcp: profiles.includes('mcp'),
+      now,
+    }),
     realm: readRealm(check, o['realm'] === undefined ? audience[0] : o['realm']),
     queryToken: check.oneOf('queryToken', o['queryToken'], ['refuse', 'ignore']),
     schemes,
@@ -148,10 +171,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     earlyData: check.oneOf('earlyData', o['earlyData'], ['refuse', 'accept']),
     onEvent: check.callable<(event: ResourceEvent) => void>('onEvent', o['onEvent'], 'a function'),
     fetch: check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init)),
-    now: monotone(
-      check.callable<() => EpochSeconds>('now', o['now'], 'a function that returns seconds since 1970') ??
-        (() => Math.floor(Date.now() / 1000)),
-    ),
+    now,
   };
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
@@ -197,6 +217,11 @@ function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
       'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
     );
   }
+}
+
+function readClock(check: Check, value: unknown): () => EpochSeconds {
+  const given = check.callable<() => EpochSeconds>('now', value, 'a function that returns seconds since 1970');
+  return monotone(given ?? (() => Math.floor(Date.now() / 1000)));
 }
 
 /** What was fresh once stays used up: a clock that is set back does not bring anything back to life. */
