@@ -15,20 +15,22 @@ import { describe, expect, test } from 'vitest';
 const ROOMS: Record<string, readonly string[]> = {
   rejection: [],
   request: [],
+  check: [],
   slot: [],
   crypto: ['request'],
   discovery: [],
   events: ['rejection', 'request'],
+  redaction: [],
   challenge: ['rejection', 'request'],
   keys: ['crypto', 'discovery', 'rejection', 'request'],
   replay: ['crypto', 'request'],
-  certificate: ['crypto', 'rejection', 'request'],
+  certificate: ['check', 'crypto', 'events', 'rejection', 'request'],
   // The stages, each below the next.
   'access-token': ['crypto', 'discovery', 'events', 'keys', 'rejection', 'request', 'slot'],
   confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
   authorization: ['access-token', 'confirmation', 'rejection', 'request'],
   // What puts the stages together.
-  options: ['access-token', 'certificate', 'challenge', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
+  options: ['access-token', 'certificate', 'challenge', 'check', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
   'protected-resource': [
     'access-token',
     'authorization',
@@ -54,11 +56,15 @@ const ROOMS: Record<string, readonly string[]> = {
     'events',
     'options',
     'protected-resource',
+    'redaction',
     'rejection',
     'replay',
     'request',
   ],
 };
+
+/** What has a variant for Node and one for the web; the names stand for the first. */
+const INNER: Readonly<Record<string, string>> = { '#crypto': 'crypto/node.ts', '#peers': 'certificate/peers.node.ts' };
 
 /** How a module is imported: for its types alone, when it is asked for, or at once. */
 type Kind = 'type' | 'dynamic' | 'static';
@@ -71,6 +77,8 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
     'crypto/web.ts': 'static',
     'options/keys.ts': 'type',
     'options/introspection.ts': 'type',
+    'options/metadata.ts': 'type',
+    'challenge/metadata.ts': 'dynamic',
   },
   '@noble/hashes/hmac.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/sha2.js': { 'crypto/web.ts': 'static' },
@@ -78,24 +86,38 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'jwks-rsa': { 'keys/jwks-rsa.ts': 'dynamic' },
   '@peculiar/x509': { 'certificate/x509.ts': 'dynamic' },
   'reflect-metadata': { 'certificate/x509.ts': 'dynamic' },
-  'lru-cache': { 'access-token/cache.ts': 'static', 'access-token/introspection.ts': 'static', 'keys/proof-key.ts': 'static' },
+  'ipaddr.js': { 'certificate/peers.web.ts': 'static' },
+  'lru-cache': {
+    'access-token/cache.ts': 'static',
+    'access-token/introspection.ts': 'static',
+    'certificate/chain.ts': 'static',
+    'certificate/forwarded.ts': 'static',
+    'keys/proof-key.ts': 'static',
+  },
   oauth4webapi: { 'access-token/introspection-request.ts': 'dynamic' },
   'node:cluster': { 'events.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'events.ts': 'static', 'certificate/tls-connection.ts': 'static' },
   'node:http': { 'node.ts': 'type' },
   'node:http2': { 'node.ts': 'type' },
+  'node:net': { 'certificate/peers.node.ts': 'static' },
   'node:tls': { 'certificate/tls-connection.ts': 'type' },
 };
 
-/** Files of core that may use what only Node has without an import. */
+/** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['process', ['events.ts']],
+  ['process', ['events.ts', 'opentelemetry/index.ts', 'redis/events.ts']],
   ['Buffer', ['crypto/node.ts']],
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
 const ADAPTERS: Record<string, Kind> = { '@holdfast/core': 'static', '@holdfast/core/node': 'static', 'node:http': 'type' };
+
+/** What a package that is no adapter may import. Clients of Redis are the application's own: not even their types are imported. */
+const PACKAGES: Record<string, Record<string, Kind>> = {
+  opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
+  redis: { '@holdfast/core': 'type', 'node:diagnostics_channel': 'static' },
+};
 
 /** Files of core that may know status numbers and OAuth error codes. */
 const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts'];
@@ -104,11 +126,13 @@ const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= 
 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
-  authorization: ['access-token/extract.ts'],
+  authorization: ['access-token/extract.ts', 'redaction.ts'],
   'content-type': ['node.ts', 'discovery/fetch-json.ts'],
   'retry-after': ['challenge/'],
   'www-authenticate': ['challenge/'],
 };
+/** The files that know how edges call their fields: to read them, and to keep them out of logs. */
+const EDGES = ['certificate/edges.ts', 'redaction.ts'];
 const LIKE_A_FIELD = /^(?:x-[a-z-]+|[A-Z][a-z]+(?:-[A-Z][a-z]+)+)$/;
 
 interface Source {
@@ -217,7 +241,7 @@ function read({ path, text }: Source): Reading {
       if (typeof value === 'number' && STATUSES.has(String(value))) fault(node, `knows the status ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && ERROR_CODES.test(value)) fault(node, `knows the error code ${value}: rejection.ts has the table`);
       if (typeof value === 'string' && (Object.hasOwn(FIELDS, value.toLowerCase()) || LIKE_A_FIELD.test(value)))
-        if (!inCore(FIELDS[value.toLowerCase()] ?? [])) fault(node, `knows the field ${value}`);
+        if (!inCore([...EDGES, ...(FIELDS[value.toLowerCase()] ?? [])])) fault(node, `knows the field ${value}`);
     },
     TemplateElement(node) {
       const { cooked } = node.value;
@@ -247,14 +271,19 @@ function lastName(node: Node): string | undefined {
   return nameOfMember(node);
 }
 
-/** Whether a file is one of some places in core: files, or folders that end with a slash. */
+/** Whether a file is one of some places in core: files, or folders that end with a slash. In another package, its name comes first. */
 function placed(path: string, places: readonly string[]): boolean {
-  const inside = insideCore(path);
-  return inside !== undefined && places.some((place) => (place.endsWith('/') ? inside.startsWith(place) : inside === place));
+  const inside = insideCore(path) ?? path.replace(/^packages\/([^/]+)\/src\//, '$1/');
+  return places.some((place) => (place.endsWith('/') ? inside.startsWith(place) : inside === place));
 }
 
 function insideCore(path: string): string | undefined {
   return path.startsWith('packages/core/src/') ? path.slice('packages/core/src/'.length) : undefined;
+}
+
+/** `redis` of `packages/redis/src/store.ts`. */
+function packageOf(path: string): string {
+  return path.split('/')[1] ?? '';
 }
 
 /** The room of a file of core; the name of another package. */
@@ -265,7 +294,8 @@ function roomOf(path: string): string {
 
 /** The file that a specifier leads to, if it is one of the same package. */
 function targetOf({ from, specifier }: Import): string | undefined {
-  if (specifier === '#crypto') return 'packages/core/src/crypto/node.ts';
+  const inner = INNER[specifier];
+  if (inner !== undefined) return `packages/core/src/${inner}`;
   return specifier.startsWith('.') ? posix.join(posix.dirname(from), specifier) : undefined;
 }
 
@@ -282,7 +312,7 @@ function faultsOfImport(one: Import): string[] {
   const target = targetOf(one);
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
-  if (core === undefined) return target === undefined ? atMost(ADAPTERS[specifier]) : [];
+  if (core === undefined) return target === undefined ? atMost((PACKAGES[packageOf(from)] ?? ADAPTERS)[specifier]) : [];
   if (target === undefined) {
     if (isBuiltin(specifier) && !specifier.startsWith('node:')) return fault(`imports ${specifier} without node:`);
     return atMost(Object.entries(DEPENDENCIES[specifier] ?? {}).find(([place]) => placed(from, [place]))?.[1]);
@@ -355,8 +385,16 @@ describe('The sources of published packages', () => {
       }
     }
     for (const specifier of Object.keys(ADAPTERS)) {
-      const used = imports.some((one) => one.specifier === specifier && insideCore(one.from) === undefined);
+      const used = imports.some(
+        (one) => one.specifier === specifier && insideCore(one.from) === undefined && PACKAGES[packageOf(one.from)] === undefined,
+      );
       expect(used, `${specifier} in an adapter`).toBe(true);
+    }
+    for (const [name, specifiers] of Object.entries(PACKAGES)) {
+      for (const specifier of Object.keys(specifiers)) {
+        const used = imports.some((one) => one.specifier === specifier && packageOf(one.from) === name);
+        expect(used, `${specifier} in ${name}`).toBe(true);
+      }
     }
   });
 });
@@ -424,6 +462,10 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['an adapter that reaches into core', 'express/src/index.ts', "import '../../core/src/options.ts';", /another package/],
   ['an adapter with a dependency', 'express/src/index.ts', "import { jwtVerify } from 'jose';", /imports jose/],
   ['an adapter that needs Node', 'express/src/index.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
+  ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
+  ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
+  ['core as a value in the store', 'redis/src/store.ts', "import { memoryReplayStore } from '@holdfast/core';", /may only \(type\)/],
+  ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
   ['socket.authorized', 'core/src/certificate/tls-connection.ts', 'if (socket.authorized) accept();', /lies on resumed/],
   ['socket?.["authorized"]', 'core/src/certificate/tls-connection.ts', 'if (socket?.["authorized"]) accept();', /lies on resumed/],
   ['{ authorized } of a socket', 'core/src/certificate/tls-connection.ts', 'const { authorized } = socket;', /lies on resumed/],

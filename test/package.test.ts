@@ -212,6 +212,7 @@ const ANSWERS = {
 const TYPES = `import express from 'express';
 import { type Access, accessOf, fromTls, holdfast, protectedResource, requires } from '@holdfast/express';
 import { type ProtectedResource, REASONS } from '@holdfast/core';
+import { type NodeRedisClient, nodeRedisReplayStore } from '@holdfast/redis';
 import { nodeRequest } from '@holdfast/core/node';
 
 const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls() });
@@ -221,6 +222,8 @@ app.get('/accounts', requires({ scope: 'accounts' }), (request, response) => {
   const access: Access = accessOf(request);
   response.json([access.claims.sub, REASONS['certificate.missing'].status]);
 });
+declare const client: NodeRedisClient;
+protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', dpop: { replay: nodeRedisReplayStore(client, { environment: 'test' }) } });
 app.get('/verified', async (request, response) => {
   const result = await resource.verify(nodeRequest(request));
   response.json(result.granted ? result.claims.iss : result.rejection.rejected);

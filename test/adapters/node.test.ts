@@ -1,8 +1,9 @@
-import { createServer, get } from 'node:http';
+import { createServer, get, IncomingMessage } from 'node:http';
 import { connect, createSecureServer, type ClientHttp2Session } from 'node:http2';
 import { createServer as createTlsServer } from 'node:https';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Access, fromTls, type ProtectedResource, protectedResource, type Refusal } from '@holdfast/core';
@@ -130,5 +131,14 @@ describe('bare node:http, node:https and node:http2', () => {
     // The connection was reset before the request was judged: what was read when it began still holds.
     await expect.poll(() => outcomes).toEqual([true]);
     await stop(server);
+  });
+
+  it('one message has one view, and messages made by hand that share a list of field lines are never taken for each other', () => {
+    const [mine, theirs] = [new IncomingMessage(new Socket()), new IncomingMessage(new Socket())];
+    theirs.rawHeaders = mine.rawHeaders;
+    const view = nodeRequest(mine);
+    expect(nodeRequest(mine)).toBe(view);
+    expect(nodeRequest(theirs)).not.toBe(view);
+    expect(nodeRequest(mine)).not.toBe(nodeRequest(theirs));
   });
 });

@@ -137,8 +137,9 @@ describe('target URIs', () => {
       keys: { jwks: { keys: issuer.keys.map(({ publicJwk }) => publicJwk) } },
       now: clock.now,
     });
-    const server = createHttp2Server((request, response) => {
-      void resource.verify(nodeRequest(request)).then(({ granted }) => response.writeHead(granted ? 200 : 401).end());
+    const server = createHttp2Server(async (request, response) => {
+      const { granted } = await resource.verify(nodeRequest(request));
+      response.writeHead(granted ? 200 : 401).end();
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

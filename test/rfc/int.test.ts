@@ -97,7 +97,7 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
     return resource;
   }
 
-  const verify = (
+  const verify = async (
     resource: ProtectedResource,
     token: string,
     scheme = 'Bearer',

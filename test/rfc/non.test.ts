@@ -170,6 +170,19 @@ describe('nonces', () => {
     expect((await withNonce(one, await fresh(other))).outcome).toBe(USE_NONCE);
   });
 
+  it('NON-15 accepts what an instance gave whose clock is a little ahead, in a window that has not begun here, and no further', async () => {
+    const behind = await required();
+    const ahead = async (seconds: number): Promise<string> =>
+      fresh(await required(undefined, { options: { now: () => base.clock.now() + seconds } }));
+    expect((await withNonce(behind, await ahead(ROTATION))).outcome).toBe('200');
+    expect((await withNonce(behind, await ahead(2 * ROTATION))).outcome).toBe(USE_NONCE);
+    // A proof that such a nonce admitted is remembered for as long as the nonce is good.
+    const token = await base.token();
+    const proof = rs.proof(token, { claims: { nonce: await ahead(ROTATION) } });
+    expect((await behind.send({ token, proof })).outcome).toBe('200');
+    expect((await behind.send({ token, proof })).outcome).toBe('401 D:invalid_dpop_proof');
+  });
+
   it('NON-16 asks for a nonce only where nothing else is wrong', async () => {
     const token = await rs.token();
     const bad = [{ htu: 'https://rs.example.com/x' }, { htm: 'POST' }, { claims: { ath: 'x' } }, { iat: 0 }, { header: { typ: 'JWT' } }];

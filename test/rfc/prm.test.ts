@@ -53,7 +53,7 @@ describe('PRM: protected resource metadata (RFC 9728)', () => {
   interface Got {
     readonly status: number;
     readonly body: string;
-    header(name: string): string | undefined;
+    readonly header: (name: string) => string | undefined;
     readonly json: Record<string, unknown>;
     readonly challenges: ReturnType<typeof parseChallenges>;
   }
@@ -187,8 +187,8 @@ describe('PRM: protected resource metadata (RFC 9728)', () => {
     expect(documentOf({ ...several, issuerFor: () => one })).not.toHaveProperty('authorization_servers');
     const named = { metadata: { parameters: { authorization_servers: [two] } } };
     expect(documentOf({ ...several, ...named })['authorization_servers']).toEqual([two]);
-    for (const servers of [['https://a.example'], ['https://c.example'], 'x']) {
-      const metadata = { parameters: { authorization_servers: servers } };
+    for (const unknown of [['https://a.example'], ['https://c.example'], 'x']) {
+      const metadata = { parameters: { authorization_servers: unknown } };
       expect(() => documentOf({ ...several, metadata })).toThrow(/metadata\.parameters\.authorization_servers/);
     }
   });

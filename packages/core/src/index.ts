@@ -1,5 +1,36 @@
 export type { AccessTokenClaims, AuthorizationDetail } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
+export {
+  apache,
+  auth0CustomerEdge,
+  awsAlb,
+  awsAlbPassthrough,
+  azureApplicationGateway,
+  azureAppService,
+  caddy,
+  cloudflare,
+  contour,
+  type EdgeOptions,
+  envoy,
+  type EnvoyOptions,
+  f5,
+  fastly,
+  gcpLoadBalancer,
+  type GcpOptions,
+  haproxy,
+  ingressNginx,
+  istio,
+  kong,
+  nginx,
+  rfc9440,
+  traefik,
+} from './certificate/edges.ts';
+export type { ForwardedFormat } from './certificate/formats.ts';
+export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
+export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
+export type { ChainCertificate } from './certificate/chain.ts';
+export { dangerouslyTrustEveryPeer, type EdgeTrust, type EveryPeer } from './certificate/trusted-peers.ts';
+export type { XfccElements } from './certificate/xfcc.ts';
 export type { ClientAuthentication } from './access-token/introspection-request.ts';
 export type { IntrospectionMode } from './access-token/issuers.ts';
 export { type Provider, type ProviderName, PROVIDERS } from './access-token/providers.ts';
@@ -13,6 +44,7 @@ export { type Answer, EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } f
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse, FetchInit } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
+export type { CertificatePolicyOptions, ChainPolicyOptions, ValidityPolicy } from './options/certificate-policy.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { IntrospectionSettings } from './options/introspection.ts';
 export type { IssuerOptions, TokenOptions } from './options/issuers.ts';
@@ -21,6 +53,7 @@ export type { MetadataOptions } from './options/metadata.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
 export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,
   isRejection,

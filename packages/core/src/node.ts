@@ -7,7 +7,8 @@ import { slot } from './slot.ts';
 
 export { type Slot, slot } from './slot.ts';
 
-const views = slot<ProtectedResourceRequest>();
+// By the field lines and not by the message: frameworks replace its prototype, and what is added to it then costs a table of its own.
+const views = slot<NodeRequest>();
 
 /**
  * The view of a request of `node:http`, `node:https`, or `node:http2` with its compatibility layer: the same object each time,
@@ -16,10 +17,12 @@ const views = slot<ProtectedResourceRequest>();
  * @param target The request target as the client wrote it, where a framework has rewritten `message.url`.
  */
 export function nodeRequest(message: IncomingMessage | Http2ServerRequest, target: string = message.url ?? ''): ProtectedResourceRequest {
-  let view = views.get(message);
-  if (view === undefined) {
+  const { rawHeaders } = message;
+  let view = views.get(rawHeaders);
+  // Messages that are made by hand can share one list.
+  if (view === undefined || !view.shows(message)) {
     view = new NodeRequest(message, target);
-    views.set(message, view);
+    views.set(rawHeaders, view);
   }
   return view;
 }
@@ -37,6 +40,10 @@ class NodeRequest implements ProtectedResourceRequest {
     this.method = message.method ?? '';
     this.target = target;
     this.connection = tlsConnection(message);
+  }
+
+  shows(message: IncomingMessage | Http2ServerRequest): boolean {
+    return this.#message === message;
   }
 
   /** From `rawHeaders`: of several Authorization lines `headers` keeps only the first, and other lines it joins. */

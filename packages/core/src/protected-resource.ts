@@ -5,7 +5,6 @@ import { trustedIssuers, trustedIssuer } from './access-token/issuers.ts';
 import { authorizeToken } from './authorization/authorize-token.ts';
 import type { PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
-import { withinValidity } from './certificate/x509.ts';
 import { type PublishedMetadata, publishMetadata } from './challenge/metadata.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
@@ -16,7 +15,7 @@ import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
 import { type ProtectedResourceOptions, readOptions } from './options/options.ts';
 import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
-import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from './request.ts';
+import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
@@ -28,11 +27,14 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
 
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
 export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClaims> {
-  /** Judges a request: once for each view of it, however often it is asked. Never rejects, and never throws. */
-  verify(request: ProtectedResourceRequest): Promise<Access<C> | Refusal>;
+  /**
+   * Judges a request: once for each view of it, however often it is asked. Never rejects, and never throws. The answer is there at
+   * once where nothing has to be waited for: a token that was judged before, from a client whose certificate is known.
+   */
+  verify(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal>;
   /** Authorizes what was granted for one route. Never verifies again. */
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
-  /** Resolves when tokens can be judged (metadata and keys are there); rejects with an `Error` that says what stands in the way. */
+  /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
   /** Ends the timer that refreshes keys. */
   close(): Promise<void>;
@@ -67,7 +69,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
     [
-      mtls(source === undefined ? 'none' : 'configured', settings.certificateValidity ? withinValidity : undefined),
+      mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
       dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
     ],
   );
@@ -82,10 +84,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const judged = slot<Promise<Access<C> | Refusal>>();
+  const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  async function judge(request: ProtectedResourceRequest, trail: Trail): Promise<ConfirmedToken<C> | Rejection | undefined> {
+  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;
@@ -98,16 +100,17 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    const selected = issuerFor === undefined ? undefined : await issuerFor(request);
-    if (issuerFor !== undefined && typeof selected !== 'string') return reject('token.tenant');
-    const authenticated = authenticate(presented, at, selected);
-    const token = authenticated instanceof Promise ? await authenticated : authenticated;
-    if (isRejection(token)) return token;
-    trail.issuer = token.issuer;
-    trail.clientId = token.clientId;
-    const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-    // The type of further claims is the application's word; iss, exp and aud were checked.
-    return (await confirm(token, presentation)) as ConfirmedToken<C> | Rejection;
+    const judgeFor = (selected: string | undefined): Awaitable<ConfirmedToken<C> | Rejection> =>
+      andThen(authenticate(presented, at, selected), (token) => {
+        if (isRejection(token)) return token;
+        trail.issuer = token.issuer;
+        trail.clientId = token.clientId;
+        const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
+        // The type of further claims is the application's word; iss, exp and aud were checked.
+        return confirm(token, presentation) as Awaitable<ConfirmedToken<C> | Rejection>;
+      });
+    if (issuerFor === undefined) return judgeFor(undefined);
+    return andThen(issuerFor(request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : reject('token.tenant')));
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -117,15 +120,21 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return isRejection(proof) ? proof : { proof };
   }
 
-  async function decide(request: ProtectedResourceRequest): Promise<Access<C> | Refusal> {
+  function decide(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
-    let outcome: ConfirmedToken<C> | Rejection | undefined;
+    const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
+    let outcome: Awaitable<ConfirmedToken<C> | Rejection | undefined>;
     try {
-      outcome = await judge(request, trail);
+      const judgement = judge(request, trail);
+      outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
     } catch (error) {
-      outcome = reject('unavailable.internal', { detail: nameOf(error) });
+      outcome = failed(error);
     }
+    return andThen(outcome, (known) => conclude(known, trail, start));
+  }
+
+  function conclude(outcome: ConfirmedToken<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
     if (outcome === undefined) return passage();
     const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
     if (sink.observed()) publish(result, trail, start);
@@ -189,8 +198,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       if (sink.observed()) publish(result, { scheme, issuer, clientId }, 0);
       return result;
     },
-    ready: async () => {
-      await Promise.all([authenticate.ready(), metadata?.ready()]);
+    async ready() {
+      const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
+      await Promise.all([authenticate.ready(), metadata?.ready(), settings.certificatePolicy?.ready?.(), store()]);
     },
     close: () => authenticate.close(),
     revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),

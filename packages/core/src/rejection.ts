@@ -161,12 +161,37 @@ export const REASONS = {
   'certificate.no_source': {
     status: 401,
     error: 'invalid_token',
-    text: 'The token is bound to a certificate (cnf x5t#S256), and no source of certificates is configured. Say where TLS ends: certificate: fromTls().',
+    text: 'The token is bound to a certificate (cnf x5t#S256), and no source of certificates is configured. Say where TLS ends: certificate: fromTls(), or the edge: nginx({ trust: … }), envoy({ trust: … }), …',
   },
   'certificate.missing': {
     status: 401,
     error: 'invalid_token',
-    text: 'The token is bound to a certificate, and the client presented none. The server has to ask for one: requestCert: true, rejectUnauthorized: false.',
+    text: 'The token is bound to a certificate, and the client presented none. The server has to ask for one: requestCert: true, rejectUnauthorized: false. An edge has to ask for one too, and set its field on every request.',
+  },
+  'certificate.not_presented': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The edge sent its field, and says in it that there is no certificate. Some edges send the same where a certificate does not fit into their buffer.',
+  },
+  'certificate.several_lines': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The field of the edge came more than once: one line may be by the client. Have the edge replace the field on every request, and never append to it.',
+  },
+  'certificate.malformed': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The field of the edge holds something else than the configured format: check the format, and that the edge removes what clients send.',
+  },
+  'certificate.not_verified': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The edge did not say that it verified the certificate: the field for it is missing, came more than once, or says something else.',
+  },
+  'certificate.untrusted_peer': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'A field for certificates came from a peer that is not the trusted edge, and was not read: the request went around the edge, or trust does not name it. detail says what did not hold, received who it was.',
   },
   'certificate.mismatch': {
     status: 401,
@@ -181,7 +206,18 @@ export const REASONS = {
   'certificate.unreadable': {
     status: 401,
     error: 'invalid_token',
-    text: 'The certificate of the client cannot be parsed, and the policy asks for its dates.',
+    text: 'The certificate of the client cannot be parsed, or the edge sent only its hash, and the policy asks for what is in it.',
+  },
+
+  'certificate.untrusted_chain': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'There is no chain from the certificate of the client to an anchor of certificatePolicy that holds. detail says what stood in the way.',
+  },
+  'certificate.revoked': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked says so.',
   },
 
   'dpop.not_offered': {
@@ -333,6 +369,10 @@ export const REASONS = {
     text: 'The authorization server could not be asked about the token, or gave no answer that can be used. detail says what happened.',
   },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
+  'unavailable.revocation': {
+    status: 503,
+    text: 'certificatePolicy.isRevoked failed, so it cannot be known whether a certificate was revoked.',
+  },
   'unavailable.replay': {
     status: 503,
     text: 'The replay store failed or is full, so it cannot be known whether a proof was used before. detail names the kind of failure.',

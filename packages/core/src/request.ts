@@ -4,6 +4,11 @@ export type EpochSeconds = number;
 /** A value, or the promise of one. */
 export type Awaitable<T> = T | Promise<T>;
 
+/** Goes on with a value: at once where it is there already, since to await it would cost a promise and a turn of the event loop's queue. */
+export function andThen<T, U>(value: Awaitable<T>, step: (value: T) => Awaitable<U>): Awaitable<U> {
+  return value instanceof Promise ? value.then(step) : step(value);
+}
+
 /** Who is at the other end of the transport connection: the client itself, or the edge in front of us. */
 export type Peer =
   | { readonly kind: 'ip'; readonly address: string }
@@ -21,6 +26,8 @@ export interface Connection {
    * not ended, nor one that a later handshake replaced.
    */
   peerCertificate(): Uint8Array | undefined;
+  /** What the platform says of the connection, for sources that read it: `cf` of Workers, the event of API Gateway. */
+  readonly platform?: unknown;
 }
 
 /**

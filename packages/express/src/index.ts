@@ -6,6 +6,7 @@ import {
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
+  type ProtectedResourceRequest,
   protectedResource,
   REASONS,
   type Refusal,
@@ -25,7 +26,35 @@ export type {
   Requirements,
   ResourceEvent,
 } from '@holdfast/core';
-export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
+export {
+  apache,
+  auth0CustomerEdge,
+  awsAlb,
+  awsAlbPassthrough,
+  azureApplicationGateway,
+  azureAppService,
+  caddy,
+  cloudflare,
+  contour,
+  dangerouslyTrustEveryPeer,
+  envoy,
+  EXPOSED_FIELDS,
+  f5,
+  fastly,
+  fromForwardedField,
+  fromTls,
+  gcpLoadBalancer,
+  haproxy,
+  ingressNginx,
+  istio,
+  kong,
+  memoryReplayStore,
+  nginx,
+  protectedResource,
+  REDACTED_PATHS,
+  rfc9440,
+  traefik,
+} from '@holdfast/core';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
@@ -110,33 +139,32 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   const resource = isResource(options) ? options : protectedResource(options);
   const answer = refusals === 'next' ? handOn : respond;
 
-  async function decide(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
-    try {
-      const view = nodeRequest(request, request.originalUrl);
-      const published = resource.metadata?.answer(view);
-      if (published !== undefined) return sendRefusal(response, await published);
-      const result = await resource.verify(view);
-      // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
-      if (response.headersSent || response.destroyed) return;
-      if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
-      protections.set(view, { resource, result, answer });
-      setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
-      next();
-    } catch (error) {
-      next(error);
-    }
-  }
-  async function publish(request: ExpressRequest, response: ServerResponse, next: Next): Promise<void> {
-    try {
-      const published = resource.metadata?.answer(nodeRequest(request, request.originalUrl));
-      if (published === undefined) next();
-      else sendRefusal(response, await published);
-    } catch (error) {
-      next(error);
-    }
-  }
-  const metadata: Middleware = (request, response, next) => void publish(request, response, next);
-  const protect: Middleware = (request, response, next) => void decide(request, response, next);
+  /** The document of the resource, where the request is for it. */
+  const publish = (view: ProtectedResourceRequest, response: ServerResponse, next: Next): boolean => {
+    const published = resource.metadata?.answer(view);
+    if (published === undefined) return false;
+    if (published instanceof Promise) published.then((known) => sendRefusal(response, known)).catch(next);
+    else sendRefusal(response, published);
+    return true;
+  };
+  const metadata: Middleware = (request, response, next) => {
+    if (!publish(nodeRequest(request, request.originalUrl), response, next)) next();
+  };
+  const carryOut = (result: Access | Refusal, view: ProtectedResourceRequest, response: ServerResponse, next: Next): void => {
+    // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
+    if (response.headersSent || response.destroyed) return;
+    if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+    protections.set(view, { resource, result, answer });
+    setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
+    next();
+  };
+  const protect: Middleware = (request, response, next) => {
+    const view = nodeRequest(request, request.originalUrl);
+    if (publish(view, response, next)) return;
+    const result = resource.verify(view);
+    if (result instanceof Promise) result.then((known) => carryOut(known, view, response, next)).catch(next);
+    else carryOut(result, view, response, next);
+  };
   return Object.assign(protect, {
     ready: () => resource.ready(),
     close: () => resource.close(),

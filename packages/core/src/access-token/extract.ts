@@ -51,11 +51,11 @@ export function extractAccessToken(request: ProtectedResourceRequest, options: E
   if (line === undefined || (lines.length === 1 && line === '')) return reject('request.no_credentials');
   if (lines.length > 1) return reject('request.several_authorizations', { schemes: schemesIn(lines) });
 
-  const scheme = schemeOf(line);
+  const presented = readLine(line, request);
+  const scheme = isRejection(presented) ? schemeOf(line) : presented.scheme;
   if (scheme !== undefined && !options.schemes.includes(scheme) && joinedSchemes(line).length === 0) {
     return reject('request.unsupported_scheme', { received: scheme });
   }
-  const presented = readLine(line, request);
   if (isRejection(presented)) return presented;
   if (options.queryToken === 'refuse' && hasQueryToken(request.target)) {
     return reject('request.token_in_query', { schemes: [presented.scheme] });

@@ -7,13 +7,19 @@ export interface Certificate {
   /** SHA-256 of the DER as base64url without padding (`x5t#S256`, RFC 8705 §3.1): 43 characters. */
   readonly thumbprint: string;
   readonly der?: Uint8Array;
+  /** The certificates that came with it, in DER. They say nothing about the binding (RFC 9440 §2.3): only a chain policy reads them. */
+  readonly chain?: readonly Uint8Array[];
 }
 
 /**
  * Where the certificate of the client comes from: the TLS connection ({@link fromTls}), or the edge that ends TLS.
  * `undefined` says that the client presented none. Called once per request, synchronously when the request begins.
  */
-export type CertificateSource = (request: ProtectedResourceRequest) => Awaitable<Certificate | Rejection | undefined>;
+export interface CertificateSource {
+  (request: ProtectedResourceRequest): Awaitable<Certificate | Rejection | undefined>;
+  /** The edge passes on any certificate and leaves the judgement of its chain to us: a chain policy is required. */
+  readonly unverified?: true;
+}
 
 /** The certificate of these DER bytes. They are hashed as they are, never parsed. */
 export function certificateOf(der: Uint8Array): Certificate {

@@ -9,7 +9,8 @@ import { type Certificate, type CertificateSource, certificateOf } from './thumb
 const certificates = new WeakMap<object, Uint8Array | undefined>();
 let watching = false;
 
-function watchRequests(): void {
+/** Sees to it that the certificate of a connection is read when its first request begins. */
+export function watchRequests(): void {
   if (watching) return;
   watching = true;
   subscribe('http.server.request.start', (message) => {

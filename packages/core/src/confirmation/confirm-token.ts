@@ -3,7 +3,7 @@ import type { PresentedToken } from '../access-token/extract.ts';
 import type { Certificate } from '../certificate/thumbprint.ts';
 import type { Fields } from '../challenge/refusal.ts';
 import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
-import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from '../request.ts';
 import { slot } from '../slot.ts';
 import type { DpopProof } from './proof.ts';
 
@@ -74,7 +74,7 @@ interface Binding {
 }
 
 /** Confirms the sender of an authenticated token. */
-export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentation) => Promise<ConfirmedToken | Rejection>;
+export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentation) => Awaitable<ConfirmedToken | Rejection>;
 
 /**
  * Makes the stage that confirms senders. It fails closed (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §7.2): every member of `cnf` that
@@ -83,7 +83,7 @@ export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentatio
  */
 export function confirmToken(methods: readonly ConfirmationMethod[]): ConfirmToken {
   const read = slot<Binding | Rejection>();
-  return async (token, presentation) => {
+  return (token, presentation) => {
     let binding = read.get(token);
     if (binding === undefined) {
       binding = readBinding(token, methods);
@@ -94,22 +94,40 @@ export function confirmToken(methods: readonly ConfirmationMethod[]): ConfirmTok
     const { scheme } = presentation.token;
     if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
 
-    let fields: Fields = NONE;
-    let effects: Effect[] | undefined;
-    for (const { method, thumbprint } of binding.required) {
-      const answer = method.confirm(thumbprint, presentation);
-      // To await what is there already costs a promise and a turn.
-      const held = answer instanceof Promise ? await answer : answer;
+    const { required, confirmations } = binding;
+    return andThen(confirmEach(required, presentation), (held) => {
       if (isRejection(held)) return held;
-      if (held.fields !== undefined) fields = fields.concat(held.fields);
-      if (held.last !== undefined) (effects ??= []).push(held.last);
-    }
-    for (const effect of effects ?? NONE) {
-      const objection = await effect();
-      if (objection !== undefined) return objection;
-    }
-    return confirmedToken({ issuer, claims, scheme, confirmations: binding.confirmations, scopes, clientId, fields });
+      const sent = confirmedToken({ issuer, claims, scheme, confirmations, scopes, clientId, fields: held.fields });
+      return held.effects.length === 0 ? sent : andThen(takeEffect(held.effects), (objection) => objection ?? sent);
+    });
   };
+}
+
+/** What the methods of one token have handed on. */
+interface Held {
+  readonly fields: Fields;
+  readonly effects: readonly Effect[];
+}
+
+const NOTHING_HELD: Held = { fields: NONE, effects: NONE };
+
+/** One after the other: a method that refuses spares what the next would cost. */
+function confirmEach(required: Binding['required'], presentation: Presentation, i = 0, before = NOTHING_HELD): Awaitable<Held | Rejection> {
+  const next = required[i];
+  if (next === undefined) return before;
+  return andThen(next.method.confirm(next.thumbprint, presentation), (held) => {
+    if (isRejection(held)) return held;
+    const { fields, last } = held;
+    const both =
+      fields === undefined && last === undefined
+        ? before
+        : { fields: before.fields.concat(fields ?? NONE), effects: before.effects.concat(last ?? NONE) };
+    return confirmEach(required, presentation, i + 1, both);
+  });
+}
+
+function takeEffect([effect, ...others]: readonly Effect[]): Awaitable<Rejection | undefined> {
+  return effect === undefined ? undefined : andThen(effect(), (objection) => objection ?? takeEffect(others));
 }
 
 /** What all that is said of a token asks for together: of two statements about the binding, the stricter stands. */

@@ -4,7 +4,7 @@ import { type Fields, nonceFields } from '../challenge/refusal.ts';
 import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
-import type { EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import type { ConfirmationMethod } from './confirm-token.ts';
 import { mismatchedTarget, type PublicOrigin } from './htu.ts';
 import type { NonceSource } from './nonce.ts';
@@ -140,13 +140,19 @@ function endOf({ claims: { iat } }: DpopProof, nonceUntil: EpochSeconds | undefi
   return Math.ceil(nonceReplacesIat ? nonceUntil : Math.max(nonceUntil, iatUntil));
 }
 
-async function firstUse(replay: ReplayStore, use: ProofUse): Promise<Rejection | undefined> {
-  let first: unknown;
+function firstUse(replay: ReplayStore, use: ProofUse): Awaitable<Rejection | undefined> {
+  const failed = (error: unknown): Rejection =>
+    reject('unavailable.replay', { detail: error instanceof Error ? error.name : typeof error });
   try {
-    first = await replay.firstUse(use);
+    const first = replay.firstUse(use);
+    return first === true ? undefined : Promise.resolve(first).then(verdictOf, failed);
   } catch (error) {
-    return reject('unavailable.replay', { detail: error instanceof Error ? error.name : typeof error });
+    return failed(error);
   }
+}
+
+/** The answer of a store, which may be anybody's. */
+function verdictOf(first: unknown): Rejection | undefined {
   if (first === true) return undefined;
   if (first === false) return reject('replay.reused');
   if (first === 'over-share') return reject('replay.over_share', { retryAfter: RETRY_OVER_SHARE });

@@ -5,7 +5,11 @@ import type { Awaitable, EpochSeconds } from '../request.ts';
 import type { Confirmation, ConfirmationMethod } from './confirm-token.ts';
 
 /** What a certificate must satisfy besides being the one that the token is bound to. */
-export type CertificatePolicy = (certificate: Certificate, now: EpochSeconds) => Awaitable<Rejection | undefined>;
+export interface CertificatePolicy {
+  (certificate: Certificate, now: EpochSeconds): Awaitable<Rejection | undefined>;
+  /** Resolves when it can judge; rejects with what is wrong with what it was given. */
+  readonly ready?: () => Promise<void>;
+}
 
 /**
  * Confirms `x5t#S256` (RFC 8705 §3): the SHA-256 of the certificate that the client authenticated with must be exactly the
@@ -23,7 +27,8 @@ export function mtls(source: 'none' | 'configured', policy?: CertificatePolicy):
       return reject('certificate.mismatch', { expected: beginning(thumbprint), received: beginning(certificate.thumbprint) });
     }
     const confirmation = { member: 'x5t#S256', thumbprint };
-    return policy === undefined ? confirmation : Promise.resolve(policy(certificate, now)).then((objection) => objection ?? confirmation);
+    const objection = policy?.(certificate, now);
+    return objection instanceof Promise ? objection.then((awaited) => awaited ?? confirmation) : (objection ?? confirmation);
   };
   return {
     member: 'x5t#S256',

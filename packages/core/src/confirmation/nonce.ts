@@ -13,7 +13,7 @@ export interface NonceSource {
 export interface NonceSettings {
   /** Bytes, 32 at least. The first makes nonces, all are accepted: to rotate, put the new one first and keep the old a while. */
   readonly secrets: readonly Uint8Array[];
-  /** Seconds after which there is another nonce. One is accepted in its own window and the next: this long at least, twice at most. */
+  /** Seconds after which there is another nonce. One is accepted in its own window and those beside it: this long at least, and from instances whose clocks differ. */
   readonly rotation: number;
   /** What the nonces are for: those of another resource are refused, even with the same secrets. */
   readonly resource: string;
@@ -30,26 +30,26 @@ export function nonceSecret(): Uint8Array {
  */
 export function hmacNonces({ secrets, rotation, resource }: NonceSettings): NonceSource {
   let window = Number.NaN;
-  let current: readonly string[] = [];
-  let former: readonly string[] = [];
-  const nonceOf = (secret: Uint8Array, at: number): string =>
-    toBase64url(hmacSha256(secret, `holdfast DPoP nonce\n${resource}\n${rotation}\n${at}`));
-  const turnTo = (now: EpochSeconds): void => {
+  /** By the window that they were made in; the next one's come from an instance whose clock is ahead. */
+  let known: { readonly former: readonly string[]; readonly current: readonly string[]; readonly next: readonly string[] };
+  const noncesOf = (at: number): readonly string[] =>
+    secrets.map((secret) => toBase64url(hmacSha256(secret, `holdfast DPoP nonce\n${resource}\n${rotation}\n${at}`)));
+  const turnTo = (now: EpochSeconds): typeof known => {
     const at = Math.floor(now / rotation);
-    if (at === window) return;
-    former = secrets.map((secret) => nonceOf(secret, at - 1));
-    current = secrets.map((secret) => nonceOf(secret, at));
-    window = at;
+    if (at !== window) {
+      known = { former: noncesOf(at - 1), current: noncesOf(at), next: noncesOf(at + 1) };
+      window = at;
+    }
+    return known;
   };
+  const isAmong = (nonces: readonly string[], nonce: string): boolean => nonces.some((one) => equal(one, nonce));
   return {
-    issue(now) {
-      turnTo(now);
-      return current[0] ?? '';
-    },
+    issue: (now) => turnTo(now).current[0] ?? '',
     accepts(nonce, now) {
-      turnTo(now);
-      if (current.some((known) => equal(known, nonce))) return (window + 2) * rotation;
-      return former.some((known) => equal(known, nonce)) ? (window + 1) * rotation : undefined;
+      const { former, current, next } = turnTo(now);
+      if (isAmong(current, nonce)) return (window + 2) * rotation;
+      if (isAmong(former, nonce)) return (window + 1) * rotation;
+      return isAmong(next, nonce) ? (window + 3) * rotation : undefined;
     },
   };
 }

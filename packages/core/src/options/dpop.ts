@@ -5,7 +5,7 @@ import { isSecureUrl } from '../discovery/metadata.ts';
 import type { Scheme } from '../rejection.ts';
 import { memoryReplayStore } from '../replay/memory.ts';
 import type { ReplayStore } from '../replay/replay-store.ts';
-import type { Check } from './check.ts';
+import type { Check } from '../check.ts';
 import type { Demands } from './profiles.ts';
 
 /** How DPoP proofs are judged. Times in seconds. */
@@ -21,7 +21,7 @@ export interface DpopOptions {
   readonly nonce?: 'off' | 'required' | NonceOptions;
   /** The nonce tells the age of a proof, and `iat` is not judged: for clients with wrong clocks. Needs `nonce`. */
   readonly nonceReplacesIat?: boolean;
-  /** Where used proofs are remembered. By default in the memory of this process; `false` lets a proof be used again in its window. */
+  /** Where used proofs are remembered. By default in the memory of this process; several share one of `@holdfast/redis`. `false` lets a proof be used again in its window. */
   readonly replay?: false | ReplayStore;
 }
 
@@ -29,7 +29,7 @@ export interface DpopOptions {
 export interface NonceOptions {
   /** One or two, of 32 bytes at least, text or bytes. The first makes nonces, both are accepted: to rotate, put a new one before the old. */
   readonly secrets: readonly (string | Uint8Array)[];
-  /** Seconds after which there is another nonce; one is accepted for this long at least, and twice at most. Default 120. */
+  /** Seconds after which there is another nonce; one is accepted for this long at least. Default 120. */
   readonly rotation?: number;
 }
 
@@ -148,14 +148,15 @@ function readReplay(check: Check, value: unknown, { sharedReplay }: Demands): Re
     check.wrong(
       'dpop.replay',
       value,
-      'The profile fapi2 demands a store that all instances share. Give one, or set dpop: false for mutual TLS alone',
+      'The profile fapi2 demands a store that all instances share at all times. Give one of @holdfast/redis, without fallback, or set dpop: false for mutual TLS alone',
     );
   }
   return value === undefined ? memoryReplayStore() : value === false ? undefined : value;
 }
 
 function isReplayStore(value: unknown): value is ReplayStore {
-  return typeof value === 'object' && value !== null && 'firstUse' in value && typeof value.firstUse === 'function';
+  if (typeof value !== 'object' || value === null || !('firstUse' in value) || typeof value.firstUse !== 'function') return false;
+  return !('ready' in value) || value.ready === undefined || typeof value.ready === 'function';
 }
 
 function originOf(url: string): PublicOrigin[] {

@@ -3,7 +3,7 @@ import type { ClientAuthentication } from '../access-token/introspection-request
 import type { IntrospectionMode, TrustedIssuerOptions } from '../access-token/issuers.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import { type Check, isObject } from './check.ts';
+import { type Check, isObject } from '../check.ts';
 
 /** How an issuer is asked about tokens (RFC 7662). Times in seconds. */
 export interface IntrospectionSettings {

@@ -3,7 +3,7 @@ import type { KeyOrigin } from '../access-token/issuer-keys.ts';
 import { type ProviderName, PROVIDERS } from '../access-token/providers.ts';
 import { STANDARD, type TokenShape } from '../access-token/shape.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import { type Check, isObject, stringsIn } from './check.ts';
+import { type Check, isObject, stringsIn } from '../check.ts';
 import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
 import { type IntrospectionOfIssuer, type IntrospectionSettings, readIntrospection } from './introspection.ts';
 import type { Demands } from './profiles.ts';

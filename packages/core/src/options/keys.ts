@@ -1,7 +1,7 @@
 import type { JSONWebKeySet } from 'jose';
 import type { KeyOrigin } from '../access-token/issuer-keys.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import { type Check, isObject, stringsIn } from './check.ts';
+import { type Check, isObject, stringsIn } from '../check.ts';
 
 /** Members that must not stand beside the others. */
 type Without<Name extends string> = { readonly [_ in Name]?: never };

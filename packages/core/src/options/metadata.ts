@@ -5,7 +5,7 @@ import { isSecureUrl } from '../discovery/metadata.ts';
 import { warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
-import { type Check, isObject, stringsIn } from './check.ts';
+import { type Check, isObject, stringsIn } from '../check.ts';
 import { readPrivateKey } from './introspection.ts';
 import type { IssuerSettings } from './issuers.ts';
 

@@ -2,12 +2,14 @@ import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
 import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
+import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
 import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
-import { Check } from './check.ts';
+import { Check } from '../check.ts';
+import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
 import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
 import { type MetadataOptions, readMetadata } from './metadata.ts';
@@ -31,8 +33,8 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly audience: string | readonly string[];
   /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
   readonly certificate?: CertificateSource;
-  /** What a certificate must satisfy besides being the one in the token. `validity`: not expired, and valid already. Off by default (RFC 8705 §6.2). */
-  readonly certificatePolicy?: { readonly validity: true };
+  /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
+  readonly certificatePolicy?: CertificatePolicyOptions;
   /**
    * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
    * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
@@ -88,7 +90,7 @@ export interface ResourceSettings extends ExtractOptions {
   readonly issuerFor: ((request: ProtectedResourceRequest) => Awaitable<string | undefined>) | undefined;
   readonly audience: readonly string[];
   readonly certificate: CertificateSource | undefined;
-  readonly certificateValidity: boolean;
+  readonly certificatePolicy: CertificatePolicy | undefined;
   readonly clockTolerance: number;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
@@ -140,6 +142,11 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const { dpop, schemes } = readDpop(check, o, audience, demands);
   const issuers = readIssuers(check, o, audience, demands);
   const now = readClock(check, o['now']);
+  const certificate = check.callable<CertificateSource>(
+    'certificate',
+    o['certificate'],
+    'a certificate source, as fromTls() or nginx({ trust })',
+  );
   const settings: ResourceSettings = {
     issuers,
     issuerFor: check.callable<(request: ProtectedResourceRequest) => Awaitable<string | undefined>>(
@@ -148,8 +155,8 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
       'a function that takes the request and returns the identifier of a registered issuer',
     ),
     audience,
-    certificate: check.callable<CertificateSource>('certificate', o['certificate'], 'a certificate source, as fromTls()'),
-    certificateValidity: readCertificatePolicy(check, o['certificatePolicy']),
+    certificate,
+    certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
     metadata: readMetadata(check, o['metadata'], {
@@ -184,13 +191,6 @@ function readRealm(check: Check, value: unknown): string {
   return '';
 }
 
-function readCertificatePolicy(check: Check, value: unknown): boolean {
-  if (value === undefined) return false;
-  const { validity } = check.object('certificatePolicy', value, { validity: true });
-  if (validity !== true) check.wrong('certificatePolicy.validity', validity, 'Give true, or leave certificatePolicy out');
-  return true;
-}
-
 function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
   const none = Array.isArray(value) && value.length === 0;
   return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
@@ -209,7 +209,7 @@ function readCacheLimits(check: Check, value: unknown): CacheLimits {
 function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
   if (dpop?.replay?.perProcess === true) {
     warn(
-      'Proofs that were used are remembered in this process alone, and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay.',
+      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
     );
   }
   if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {

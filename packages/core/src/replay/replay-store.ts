@@ -23,6 +23,8 @@ export interface ReplayStore {
    * it never forgets a use to make room.
    */
   firstUse(use: ProofUse): Awaitable<boolean | 'over-share'>;
-  /** Set where the store knows one process alone, so that what another has seen passes. */
+  /** Resolves when uses can be recorded; rejects with an `Error` that says what stands in the way. Part of `ready()` of the resource. */
+  ready?(): Promise<void>;
+  /** Set where the store knows one process alone, always or while another store is away, so that what another has seen passes. */
   readonly perProcess?: true;
 }

@@ -1,0 +1,182 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { REASONS } from '@holdfast/core';
+import { runObservability } from '@holdfast/example-observability';
+import { fromTls, holdfast, requires } from '@holdfast/express';
+import { observeDecisions } from '@holdfast/opentelemetry';
+import { type OneResponse, requestOnce } from '@holdfast/test-support/clients';
+import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
+import { listen, stop } from '@holdfast/test-support/loopback';
+import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
+import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import express from 'express';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+const AUDIENCE = 'https://rs.example.com';
+
+describe('@holdfast/opentelemetry', () => {
+  const spans = new InMemorySpanExporter();
+  const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] });
+  const exported = new InMemoryMetricExporter(AggregationTemporality.DELTA);
+  const reader = new PeriodicExportingMetricReader({ exporter: exported });
+  const meterProvider = new MeterProvider({ readers: [reader] });
+  let pki: Pki;
+  let owner: Identity;
+  let issuer: Issuer;
+  let port: number;
+  let stopServer: () => Promise<void>;
+
+  beforeAll(async () => {
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager());
+    pki = await createPki();
+    owner = await pki.client('owner');
+    issuer = await startIssuer();
+    const app = express();
+    // As the instrumentation of HTTP does: a span for the request, active while it is handled.
+    app.use((_request, response, next) => {
+      const span = tracerProvider.getTracer('http').startSpan('GET');
+      response.once('finish', () => span.end());
+      context.with(trace.setSpan(context.active(), span), next);
+    });
+    const protect = holdfast({ issuer: issuer.url, audience: AUDIENCE, certificate: fromTls() });
+    app.get('/accounts', protect, requires({ scope: 'accounts' }), (_request, response) => void response.json({}));
+    const down = holdfast({ issuer: 'http://127.0.0.1:9', audience: AUDIENCE, certificate: fromTls() });
+    app.get('/down', down, (_request, response) => void response.json({}));
+    const server = createServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, app);
+    port = await listen(server);
+    stopServer = async () => {
+      await protect.close();
+      await down.close();
+      await stop(server);
+    };
+  });
+  afterAll(async () => {
+    await stopServer();
+    await issuer.close();
+    await meterProvider.shutdown();
+    context.disable();
+  });
+  beforeEach(async () => {
+    await reader.forceFlush();
+    exported.reset();
+    spans.reset();
+  });
+
+  const call = async (claims: object, path = '/accounts', identity: Identity | undefined = owner): Promise<OneResponse> =>
+    requestOnce({
+      port,
+      path,
+      ca: pki.ca,
+      servername: 'localhost',
+      ...(identity && { cert: identity.cert, key: identity.key }),
+      headers: { authorization: `Bearer ${await issuer.token({ aud: AUDIENCE, cnf: { 'x5t#S256': owner.thumbprint }, ...claims })}` },
+    });
+
+  /** Value, and for histograms count, of every series by name and attributes. */
+  async function series(): Promise<Record<string, number>> {
+    await reader.forceFlush();
+    const all = exported.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(({ metrics }) => metrics));
+    return Object.fromEntries(
+      all.flatMap(({ descriptor, dataPoints }) =>
+        dataPoints.map(({ attributes, value }) => [
+          [descriptor.name, attributes['holdfast.outcome'], attributes['error.type']].filter(Boolean).join(' '),
+          typeof value === 'number' ? value : value.count,
+        ]),
+      ),
+    );
+  }
+
+  it('counts decisions by outcome and reason, and measures those about requests', async () => {
+    const stopObserving = observeDecisions({ meterProvider, tracerProvider });
+    await call({ scope: 'accounts' });
+    await call({ scope: 'accounts' });
+    await call({ scope: 'other' });
+    await call({ scope: 'accounts' }, '/accounts', await pki.client('thief'));
+    stopObserving();
+    await call({ scope: 'accounts' });
+    expect(await series()).toEqual({
+      // Three requests were granted; one of them was refused at the route, in no time of its own.
+      'holdfast.decisions granted': 3,
+      'holdfast.decisions refused scope.insufficient': 1,
+      'holdfast.decisions refused certificate.mismatch': 1,
+      'holdfast.decision.duration granted': 3,
+      'holdfast.decision.duration refused certificate.mismatch': 1,
+    });
+  });
+
+  it('makes a span of each decision in the span of the request; its status is an error only where the fault is ours', async () => {
+    const stopObserving = observeDecisions({ meterProvider, tracerProvider });
+    await call({ scope: 'accounts', client_id: 'app' });
+    await call({ scope: 'accounts' }, '/accounts', await pki.client('thief'));
+    await call({ iss: 'http://127.0.0.1:9' }, '/down');
+    stopObserving();
+    const finished = spans.getFinishedSpans();
+    const requests = finished.filter(({ name }) => name === 'GET');
+    const decisions = finished.filter(({ name }) => name === 'holdfast');
+    expect(decisions.map(({ parentSpanContext }) => parentSpanContext?.spanId)).toEqual(requests.map((span) => span.spanContext().spanId));
+    expect(decisions.map(({ status }) => status.code)).toEqual([SpanStatusCode.UNSET, SpanStatusCode.UNSET, SpanStatusCode.ERROR]);
+    expect(decisions[0]?.attributes).toEqual({
+      'holdfast.outcome': 'granted',
+      'holdfast.scheme': 'Bearer',
+      'holdfast.issuer': issuer.url,
+      'holdfast.client_id': 'app',
+      'holdfast.confirmations': ['x5t#S256'],
+    });
+    expect(decisions[1]?.attributes).toMatchObject({
+      'error.type': 'certificate.mismatch',
+      'holdfast.expected': `${owner.thumbprint.slice(0, 12)}…`,
+    });
+    expect(decisions[2]?.attributes).toMatchObject({ 'holdfast.outcome': 'unavailable' });
+  });
+
+  it.each([
+    ['refused', 1],
+    ['none', 0],
+  ] as const)('spans: %s leaves out the others', async (which, made) => {
+    const stopObserving = observeDecisions({ meterProvider, tracerProvider, spans: which });
+    await call({ scope: 'accounts' });
+    await call({ scope: 'accounts' }, '/accounts', await pki.client('thief'));
+    stopObserving();
+    expect(spans.getFinishedSpans().filter(({ name }) => name === 'holdfast')).toHaveLength(made);
+  });
+
+  it('a meter or tracer that throws does not change what is decided', async () => {
+    const broken = { getMeter: () => ({ createCounter: () => ({ add: fail }), createHistogram: () => ({ record: fail }) }) };
+    function fail(): never {
+      throw new Error('telemetry is down');
+    }
+    const stopObserving = observeDecisions({ meterProvider: broken as never, tracerProvider });
+    const warned = once(process, 'warning');
+    const { status } = await call({ scope: 'accounts' });
+    const [warning] = await warned;
+    stopObserving();
+    expect(status).toBe(200);
+    expect(warning).toMatchObject({ name: 'HoldfastWarning', message: 'Telemetry of a decision failed: Error.' });
+  });
+
+  it('refuses options that it does not know', () => {
+    expect(() => observeDecisions({ spans: 'some' as never })).toThrow(TypeError);
+    expect(() => observeDecisions({ span: 'all' } as never)).toThrow(/spans/);
+  });
+});
+
+describe('the example', () => {
+  it('serves what the dashboard asks for, and logs no token', async () => {
+    const { metrics, log, token } = await runObservability();
+    const text = readFileSync(new URL('../../examples/observability/grafana-dashboard.json', import.meta.url), 'utf8');
+    const names = [...new Set(text.match(/holdfast_[a-z_]+(?=\{)/g))];
+    expect(names).toEqual(['holdfast_decisions_total', 'holdfast_decision_duration_bucket']);
+    for (const name of names) expect(metrics).toContain(`\n${name}{`);
+    const reasons = [...text.matchAll(/error_type=~\\"([^"\\]+)/g)].flatMap(([, list = '']) => list.split('|'));
+    expect(reasons.length).toBeGreaterThan(0);
+    for (const reason of reasons) expect(Object.keys(REASONS)).toContain(reason);
+
+    expect(metrics).toContain('error_type="certificate.mismatch"');
+    expect(log.join('')).toContain('"authorization":"[Redacted]"');
+    expect(log.join('') + metrics).not.toContain(token.split('.')[1]);
+  });
+});
