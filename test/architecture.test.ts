@@ -77,6 +77,7 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
     'crypto/web.ts': 'static',
     'options/keys.ts': 'type',
     'options/introspection.ts': 'type',
+    'options/decryption.ts': 'type',
     'options/metadata.ts': 'type',
     'challenge/metadata.ts': 'dynamic',
   },

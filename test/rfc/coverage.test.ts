@@ -29,7 +29,6 @@ const AREAS: Record<string, number> = {
 const NOT_COVERED: Record<string, string> = {
   'EXT-11': 'tokens in query or body are never read (decision)',
   'EXT-18..20': 'tokens in query or body are never read (decision)',
-  'JWT-14': 'needs decryption (JWE)',
   'TTRP-02..20': 'needs certificates from forwarded fields',
   'DPOP-29': 'what the other rows of DPOP say together',
   'ERR-17': 'asks nothing of us',

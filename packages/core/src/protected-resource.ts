@@ -1,5 +1,6 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
+import { decryption } from './access-token/decrypt.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { trustedIssuers, trustedIssuer } from './access-token/issuers.ts';
 import { authorizeToken } from './authorization/authorize-token.ts';
@@ -13,7 +14,7 @@ import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
-import { type ProtectedResourceOptions, readOptions } from './options/options.ts';
+import { type IsRevoked, type ProtectedResourceOptions, readOptions } from './options/options.ts';
 import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
@@ -21,7 +22,7 @@ import { slot } from './slot.ts';
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
 export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
   readonly granted: true;
-  /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
+  /** False for a token without `cnf` at a resource with `unconstrained: 'accept'`, and where `audited` says why. */
   readonly confirmed: boolean;
 }
 
@@ -63,7 +64,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const settings = readOptions(options);
   const { now, certificate: source, dpop: dpopSettings } = settings;
   const { issuerFor, cache } = settings;
-  const uncached = trustedIssuers(settings.issuers.map((one) => trustedIssuer({ ...settings, ...one })));
+  const trusted = settings.issuers.map((one) => trustedIssuer({ ...settings, ...one }));
+  const uncached = trustedIssuers(trusted, settings.decryption && decryption(settings.decryption));
   const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
@@ -72,6 +74,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
       dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
     ],
+    { audit: settings.audit, lastly: settings.isRevoked && revocation(settings.isRevoked) },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
@@ -209,7 +212,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 }
 
 function grant<C extends AccessTokenClaims>(
-  { issuer, claims, scheme, confirmations, scopes, clientId, fields: own }: ConfirmedToken<C>,
+  { issuer, claims, scheme, confirmations, scopes, clientId, audited, fields: own }: ConfirmedToken<C>,
   always: Fields,
 ): Access<C> {
   const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
@@ -219,9 +222,10 @@ function grant<C extends AccessTokenClaims>(
     claims,
     scheme,
     confirmations,
-    confirmed: confirmations.length > 0,
+    confirmed: audited === undefined && confirmations.length > 0,
     scopes,
     clientId,
+    audited,
     fields,
   } as const;
   return Object.freeze(granted) as Access<C>;
@@ -241,13 +245,40 @@ function readCertificate(
   }
 }
 
+/** What the list of the API says of a token. Anything but `false` refuses, and what is neither that nor `true` is our fault. */
+function revocation(isRevoked: IsRevoked): (token: ConfirmedToken) => Awaitable<Rejection | undefined> {
+  const failed = (error: unknown): Rejection => reject('unavailable.is_revoked', { detail: nameOf(error) });
+  const judge = (answer: unknown): Rejection | undefined =>
+    answer === false ? undefined : reject(answer === true ? 'token.revoked' : 'unavailable.is_revoked');
+  return (token) => {
+    try {
+      const answer = isRevoked(token);
+      return answer instanceof Promise ? answer.then(judge, failed) : judge(answer);
+    } catch (error) {
+      return failed(error);
+    }
+  };
+}
+
 function outcomeOf(
   result: Access | Refusal,
 ): Pick<ResourceEvent, 'outcome' | 'reason' | 'text' | 'detail' | 'expected' | 'received' | 'confirmations'> {
-  if (result.granted) return { outcome: 'granted', confirmations: result.confirmations.map(({ member }) => member) };
-  const { rejected, detail, expected, received } = result.rejection;
+  if (!result.granted) {
+    return { outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused', ...whyOf(result.rejection) };
+  }
+  const confirmations = result.confirmations.map(({ member }) => member);
+  return result.audited === undefined
+    ? { outcome: 'granted', confirmations }
+    : { outcome: 'audited', confirmations, ...whyOf(result.audited) };
+}
+
+function whyOf({
+  rejected,
+  detail,
+  expected,
+  received,
+}: Rejection): Pick<ResourceEvent, 'reason' | 'text' | 'detail' | 'expected' | 'received'> {
   return {
-    outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused',
     reason: rejected,
     text: REASONS[rejected].text,
     ...(detail !== undefined && { detail }),

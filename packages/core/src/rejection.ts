@@ -102,6 +102,17 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The authorization server says that the token is not active (RFC 7662 §2.2): expired, revoked, or never issued by it.',
   },
+  'token.revoked': { status: 401, error: 'invalid_token', text: 'isRevoked said that the token is revoked.' },
+  'token.decryption': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is encrypted (JWE) and cannot be decrypted: by another key or algorithm than those of this resource, or altered.',
+  },
+  'token.not_encrypted': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is not encrypted, and this resource requires that it is (RFC 9068 §4).',
+  },
   'token.mismatch': {
     status: 401,
     error: 'invalid_token',
@@ -367,6 +378,10 @@ export const REASONS = {
   'unavailable.introspection': {
     status: 503,
     text: 'The authorization server could not be asked about the token, or gave no answer that can be used. detail says what happened.',
+  },
+  'unavailable.is_revoked': {
+    status: 503,
+    text: 'isRevoked failed, or returned neither true nor false, so it cannot be known whether the token is revoked.',
   },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
   'unavailable.revocation': {

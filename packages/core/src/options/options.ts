@@ -2,6 +2,8 @@ import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
 import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
+import type { DecryptionOptions } from '../access-token/decrypt.ts';
+import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.ts';
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
@@ -9,11 +11,16 @@ import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import { Check } from '../check.ts';
+import { type AuditOptions, readAudit } from './audit.ts';
+import { type DecryptionSettings, readDecryption } from './decryption.ts';
 import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
 import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
 import { type MetadataOptions, readMetadata } from './metadata.ts';
 import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
+
+/** Says of a token that passed everything else whether it is revoked. Must return exactly `true` or `false`. */
+export type IsRevoked = (token: ConfirmedToken) => Awaitable<boolean>;
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
 export interface ProtectedResourceOptions extends TokenOptions {
@@ -72,6 +79,15 @@ export interface ProtectedResourceOptions extends TokenOptions {
    * the other options. By default off; on with the profile `mcp`.
    */
   readonly metadata?: boolean | MetadataOptions;
+  /**
+   * A list of revoked tokens of your own: asked on every request, after everything else passed and before a proof is used up. `true` is
+   * 401 `invalid_token`; a failure is 503.
+   */
+  readonly isRevoked?: IsRevoked;
+  /** Keys to decrypt access tokens that are encrypted to this resource (JWE around a signed JWT, RFC 9068 §2). Without it they are refused. */
+  readonly decryption?: DecryptionSettings;
+  /** For introducing binding: report what would be refused, and let it through for now. Never with the profile `fapi2`. */
+  readonly audit?: AuditOptions;
   /** The `realm` of challenges. By default the audience. */
   readonly realm?: string;
   /** An `access_token` in the query beside the field: 400 `invalid_request` (RFC 6750 §2), or ignored (OAuth 2.1 §5.1). Alone it is never read. */
@@ -94,6 +110,9 @@ export interface ResourceSettings extends ExtractOptions {
   readonly clockTolerance: number;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
+  readonly isRevoked: IsRevoked | undefined;
+  readonly decryption: DecryptionOptions | undefined;
+  readonly audit: AuditRules | undefined;
   /** Absent where nothing is published. */
   readonly metadata: MetadataSettings | undefined;
   /** Absent where DPoP is not offered. */
@@ -125,6 +144,9 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   clockTolerance: true,
   cache: true,
   metadata: true,
+  isRevoked: true,
+  decryption: true,
+  audit: true,
   realm: true,
   queryToken: true,
   onEvent: true,
@@ -159,6 +181,9 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
+    isRevoked: check.callable<IsRevoked>('isRevoked', o['isRevoked'], 'a function that takes the token and returns true or false'),
+    decryption: readDecryption(check, o['decryption']),
+    audit: readAudit(check, o['audit'], demands, now),
     metadata: readMetadata(check, o['metadata'], {
       audience,
       issuers,
