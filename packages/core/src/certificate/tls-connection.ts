@@ -37,6 +37,14 @@ function capture(key: object, socket: TLSSocket): Uint8Array | undefined {
   return der;
 }
 
+/**
+ * Reads the certificate of a connection whose first request is an HTTP upgrade, of which `http.server.request.start` says nothing.
+ * To be called when the request begins, like it.
+ */
+export function captureCertificate(socket: object): void {
+  if (isTls(socket)) capture(socket, socket);
+}
+
 /** What {@link tlsConnection} needs to know of a request of `node:http`, `node:https` or the compatibility layer of `node:http2`. */
 export interface NodeMessage {
   readonly socket: object;
