@@ -51,7 +51,7 @@ const DESCRIPTIONS: Record<ErrorCode, string> = {
   invalid_token: 'The access token is not valid here, or was not sent by the client it is bound to.',
   invalid_dpop_proof: 'The DPoP proof is missing, malformed, expired, used before, or not made for this request and access token.',
   use_dpop_nonce: 'This resource requires a nonce in DPoP proofs: use the one in the DPoP-Nonce field of this response.',
-  insufficient_scope: 'The access token does not have the scope, or another right, that this request needs.',
+  insufficient_scope: 'The access token does not have the scope that this request needs.',
   insufficient_user_authentication: 'This request needs another, or a more recent, authentication of the user.',
 };
 
