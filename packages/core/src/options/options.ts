@@ -7,17 +7,19 @@ import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.t
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
+import { isOneOfSeveral, type ResourceEvent } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import { Check } from '../check.ts';
 import { type AuditOptions, readAudit } from './audit.ts';
 import { type DecryptionSettings, readDecryption } from './decryption.ts';
 import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
-import { type DpopOptions, readDpop } from './dpop.ts';
+import { readCacheLimits } from './cache.ts';
+import { readClock } from './clock.ts';
+import { type DpopOptions, readDpop, warnOfSeveral } from './dpop.ts';
 import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
 import { type MetadataOptions, readMetadata } from './metadata.ts';
-import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
+import { demandsOf, type ProfileName, readProfiles } from './profiles.ts';
 
 /** Says of a token that passed everything else whether it is revoked. Must return exactly `true` or `false`. */
 export type IsRevoked = (token: ConfirmedToken) => Awaitable<boolean>;
@@ -125,8 +127,6 @@ export interface ResourceSettings extends ExtractOptions {
   readonly now: () => EpochSeconds;
 }
 
-const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
-
 const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   issuer: true,
   audience: true,
@@ -206,7 +206,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     now,
   };
   check.done();
-  if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
+  if (isOneOfSeveral()) warnOfSeveral(dpop, o['dpop']);
   return settings;
 }
 
@@ -214,48 +214,4 @@ function readRealm(check: Check, value: unknown): string {
   if (typeof value === 'string' && /^[\x20-\x7e]*$/.test(value)) return value;
   check.wrong('realm', value, 'Give printable ASCII, since it stands in a field');
   return '';
-}
-
-function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
-  const none = Array.isArray(value) && value.length === 0;
-  return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
-}
-
-function readCacheLimits(check: Check, value: unknown): CacheLimits {
-  const { entries, bytes, maxAge } = check.object('cache', value === undefined ? {} : value, { entries: true, bytes: true, maxAge: true });
-  return {
-    entries: check.whole('cache.entries', entries, CACHE.entries, 1, 10_000_000),
-    bytes: check.whole('cache.bytes', bytes, CACHE.bytes, 65_536, 2 ** 40),
-    maxAge: check.number('cache.maxAge', maxAge, CACHE.maxAge, 1, 86_400),
-  };
-}
-
-/** What one process keeps for itself while others answer the same clients. */
-function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
-  if (dpop?.replay?.perProcess === true) {
-    warn(
-      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
-    );
-  }
-  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
-    warn(
-      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
-    );
-  }
-}
-
-function readClock(check: Check, value: unknown): () => EpochSeconds {
-  const given = check.callable<() => EpochSeconds>('now', value, 'a function that returns seconds since 1970');
-  return monotone(given ?? (() => Math.floor(Date.now() / 1000)));
-}
-
-/** What was fresh once stays used up: a clock that is set back does not bring anything back to life. */
-function monotone(now: () => EpochSeconds): () => EpochSeconds {
-  let latest = Number.NEGATIVE_INFINITY;
-  return () => {
-    const value = now();
-    if (!Number.isFinite(value)) throw new TypeError('now: did not return a finite number of seconds.');
-    latest = Math.max(latest, value);
-    return latest;
-  };
 }
