@@ -68,6 +68,11 @@ describe('Providers', () => {
     expect(Object.keys(PROVIDER_TOKENS).toSorted()).toEqual(NAMES.toSorted());
   });
 
+  it('cannot be changed at run time', () => {
+    expect(() => (PROVIDERS.duende.types as string[]).push('jwt')).toThrow(TypeError);
+    expect(() => Object.assign(PROVIDERS.keycloak, { signs: [] })).toThrow(TypeError);
+  });
+
   it('that relax typ or aud say how an access token shows that it is one', () => {
     for (const name of NAMES) {
       const { types, audience, signs, source } = PROVIDERS[name];
