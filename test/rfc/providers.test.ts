@@ -148,6 +148,13 @@ describe('Providers', () => {
     });
   });
 
+  it.each(NAMES.filter(isRelaxed))('JWT-22 %s: what only its other tokens have is refused, whatever else it shows', async (name) => {
+    const { header, claims } = tokensOf(name).access;
+    for (const other of PROVIDERS[name].never) {
+      expect(reasonOf(await verify(of(name), { header, claims: { ...claims, [other]: 'x' } }))).toBe('token.not_an_access_token');
+    }
+  });
+
   describe('janssen', () => {
     const certificate = (thumbprint: string) => () => ({ thumbprint });
     const bound = (more: object): ProviderJwt => ({
