@@ -35,7 +35,6 @@ const NOT_COVERED: Record<string, string> = {
   'EDG-13': 'a matter of deployment',
   'EDG-14': 'FAPI 1 alone asks for it; not offered',
   'EDG-15': 'a matter of the application: Node sends Date',
-  'EDG-16': 'no source of revocation is offered yet, and no warning',
   'EDG-17': 'a matter of deployment',
   'EDG-20': 'no test: time cannot be asserted',
   'EDG-21': 'upgrades do not pass through the frameworks that are covered',

@@ -117,6 +117,25 @@ describe('isRevoked', () => {
     expect(JSON.stringify(events)).not.toContain('hunter2');
   });
 
+  it('EDG-16 the profile fapi2 without any way to know of revocation is warned about', async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error): void => void warnings.push(message);
+    process.on('warning', onWarning);
+    const fapi2 = { issuer: 'https://as.example', audience: AUDIENCE, profiles: ['fapi2'], dpop: false } as const;
+    const introspection = { clientId: 'api', authentication: { method: 'client_secret_basic', secret: 's' } } as const;
+    const made = [
+      protectedResource(fapi2),
+      protectedResource({ ...fapi2, introspection }),
+      protectedResource({ ...fapi2, introspection: { ...introspection, mode: 'always' } }),
+      protectedResource({ ...fapi2, isRevoked: () => false }),
+      protectedResource({ ...fapi2, profiles: [] }),
+    ];
+    resources.push(...made);
+    await new Promise((resolve) => void setImmediate(resolve));
+    process.off('warning', onWarning);
+    expect(warnings.filter((message) => message.includes('revoked'))).toHaveLength(2);
+  });
+
   it.each([true, 'list', {}, null])('has to be a function: %j', (isRevoked) => {
     expect(() => make(() => false, { isRevoked: isRevoked as never })).toThrow(/- isRevoked: /);
   });

@@ -7,7 +7,7 @@ import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.t
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isOneOfSeveral, type ResourceEvent } from '../events.ts';
+import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import { Check } from '../check.ts';
@@ -207,6 +207,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   };
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(dpop, o['dpop']);
+  if (profiles.includes('fapi2')) warnOfRevocation(settings);
   return settings;
 }
 
@@ -214,4 +215,13 @@ function readRealm(check: Check, value: unknown): string {
   if (typeof value === 'string' && /^[\x20-\x7e]*$/.test(value)) return value;
   check.wrong('realm', value, 'Give printable ASCII, since it stands in a field');
   return '';
+}
+
+/** FAPI 2.0 Security Profile §5.3.4 counts revocation among what makes a token valid. */
+function warnOfRevocation({ isRevoked, issuers }: ResourceSettings): void {
+  const judgedHere = issuers.filter(({ introspection }) => introspection === undefined || introspection.mode === 'auto');
+  if (isRevoked !== undefined || judgedHere.length === 0) return;
+  warn(
+    `The profile fapi2 asks whether a token was revoked, and for JWTs of ${judgedHere.map(({ issuer }) => issuer).join(', ')} nobody knows before they expire. Give isRevoked, or introspection with mode always; or keep lifetimes short.`,
+  );
 }
