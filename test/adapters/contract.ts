@@ -31,7 +31,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
-import { type Access, fromTls, type ProtectedResourceOptions, type Reason, type ResourceEvent } from '@holdfast/core';
+import { type Access, fromTls, type ProtectedResourceOptions, type Reason, type ResourceEvent, rfc9440 } from '@holdfast/core';
 import { type Challenge, parseChallenges } from '@holdfast/test-support/challenges';
 import { createClock } from '@holdfast/test-support/clock';
 import { type DpopKey, generateDpopKey, makeProof, type ProofOptions } from '@holdfast/test-support/dpop';
@@ -75,8 +75,10 @@ export interface Traits {
   readonly answers?: boolean;
   /** Whether the application has an error handler for what its routes throw; default yes. */
   readonly errorHandler?: boolean;
-  /** Whether lines of a field are joined, those of the request and WWW-Authenticate, as Fetch does; default no. */
-  readonly joined?: boolean;
+  /** Whether an application starts where a route requires a scope and nothing protects it; default yes. */
+  readonly bareRoutes?: boolean;
+  /** Whether lines of a field are joined, as Fetch does: those of WWW-Authenticate, or also those of the request; default no. */
+  readonly joined?: 'answers' | 'both';
 }
 
 /** What a route says of its access. */
@@ -210,6 +212,8 @@ interface Row {
   readonly only?: Protocol;
   /** The reason where the framework has joined the lines of a field before the adapter sees them. */
   readonly reasonWhereJoined?: Reason;
+  /** Where only the path of the target is to be seen, as in a `Request`: no other origin can be told from `Host` there. */
+  readonly expectedWhereJoined?: Expected;
 }
 
 const get = (target: string, fields: Fields = [], identity?: Identity): Sent => ({ target, fields, ...(identity && { identity }) });
@@ -356,6 +360,7 @@ const ROWS: readonly Row[] = [
     only: 'HTTP/1.1',
     sent: ({ tokens, proof }) => get('https://evil.example/api/r', dpop(tokens.dpop, proof())),
     expected: refused(401, 'invalid_dpop_proof', 'dpop.htu', ['DPoP']),
+    expectedWhereJoined: granted(PROVEN),
   },
   {
     title: 'EDG-04 an absolute-form target of another origin, and a proof for that one',
@@ -507,14 +512,15 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
     };
 
     const rows = ROWS.filter(({ only }) => only === undefined || only === protocol).map((row) => [row.title, row] as const);
-    it.each(rows)('%s', async (_title, { sent, expected, reasonWhereJoined }) => {
+    it.each(rows)('%s', async (_title, { sent, expected: expectedElsewhere, expectedWhereJoined, reasonWhereJoined }) => {
+      const expected = traits.joined === 'both' ? (expectedWhereJoined ?? expectedElsewhere) : expectedElsewhere;
       const { status, body, challenges, lines } = await ask(sent(scene));
       const reason = lastReason();
       expect({ status, body, challenges, reason, reached: reached.length > 0 }).toEqual({
         ...expected,
-        reason: traits.joined === true ? (reasonWhereJoined ?? expected.reason) : expected.reason,
+        reason: traits.joined === 'both' ? (reasonWhereJoined ?? expected.reason) : expected.reason,
       });
-      expect(lines('www-authenticate')).toHaveLength(traits.joined === true ? Math.min(1, challenges.length) : challenges.length);
+      expect(lines('www-authenticate')).toHaveLength(traits.joined !== undefined ? Math.min(1, challenges.length) : challenges.length);
       if (status >= 400 && body !== '') expect(lines('content-type')).toEqual(['application/json; charset=utf-8']);
     });
 
@@ -534,11 +540,14 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(events.at(-1)?.reason).toBe('replay.reused');
     });
 
-    it.each(['/bare/write', '/bare/access'])('%s: nothing is granted where nothing protects', async (target) => {
-      const { status, challenges } = await ask(get(target, bearer(scene.tokens.writing), scene.owner));
-      expect([status, challenges]).toEqual([401, [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }]]);
-      expect(reached.filter((path) => path !== '/bare/access')).toEqual([]);
-    });
+    it.each(traits.bareRoutes === false ? ['/bare/access'] : ['/bare/write', '/bare/access'])(
+      '%s: nothing is granted where nothing protects',
+      async (target) => {
+        const { status, challenges } = await ask(get(target, bearer(scene.tokens.writing), scene.owner));
+        expect([status, challenges]).toEqual([401, [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }]]);
+        expect(reached.filter((path) => path !== '/bare/access')).toEqual([]);
+      },
+    );
 
     it('every request of a connection is judged by its own token', async () => {
       const others = await Promise.all(
@@ -657,6 +666,37 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
         const { lines } = await ask(get('/api/r', fields, scene.owner), port);
         expect(lines('access-control-expose-headers')).toEqual(['WWW-Authenticate, DPoP-Nonce']);
       }
+    });
+
+    it('behind an edge: the certificate in its field, once, and from the edge alone; responses vary by it', async () => {
+      const secret = 'a-secret-of-the-edge-with-32-characters';
+      const port = await serving({ certificate: rfc9440({ trust: { secret: { field: 'Edge-Secret', values: [secret] } } }) });
+      const own = ['Client-Cert', `:${Buffer.from(scene.owner.der).toString('base64')}:`] as const;
+      const other = ['Client-Cert', `:${Buffer.from(scene.thief.der).toString('base64')}:`] as const;
+      const sent = (...fields: Fields): Promise<Got> =>
+        ask(get('/api/r', [...bearer(scene.tokens.certificate), ['Edge-Secret', secret], ...fields]), port);
+      const owner = await sent(own);
+      expect([owner.status, owner.body]).toEqual([200, JSON.stringify(OWNER)]);
+      expect(owner.lines('vary').join(', ')).toContain('client-cert');
+      reached.length = 0;
+      const answers = [
+        await sent(other),
+        await sent(),
+        await sent(own, other),
+        await ask(get('/api/r', [...bearer(scene.tokens.certificate), own]), port),
+        await ask(get('/api/r', bearer(scene.tokens.certificate), scene.owner), port),
+      ];
+      expect(answers.map(({ status, challenges }) => [status, challenges[0]?.parameters['error']])).toEqual(
+        answers.map(() => [401, 'invalid_token']),
+      );
+      expect(events.flatMap((event) => event.reason ?? [])).toEqual([
+        'certificate.mismatch',
+        'certificate.missing',
+        traits.joined === 'both' ? 'certificate.malformed' : 'certificate.several_lines',
+        'certificate.untrusted_peer',
+        'certificate.missing',
+      ]);
+      expect(reached).toEqual([]);
     });
 
     it('503 with Retry-After, no challenge and no body, where the keys cannot be had', async () => {

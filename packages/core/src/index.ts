@@ -1,5 +1,6 @@
 export type { AccessTokenClaims, AuthorizationDetail } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
+export type { Access } from './authorization/access.ts';
 export {
   apache,
   auth0CustomerEdge,
@@ -54,7 +55,7 @@ export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { MetadataOptions } from './options/metadata.ts';
 export type { IsRevoked, ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
-export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { type ProtectedResource, protectedResource } from './protected-resource.ts';
 export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,

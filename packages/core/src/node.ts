@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
-import type { Answer, Fields, Refusal } from './challenge/refusal.ts';
+import { type Answer, EXPOSE, type Fields, namesIn, type Refusal, SHARED_LISTS } from './challenge/refusal.ts';
 import { isUnavailable, REASONS } from './rejection.ts';
 
 export { nodeRequest } from './node-request.ts';
@@ -13,21 +13,13 @@ export interface FieldTarget {
   setHeader(name: string, lines: string | readonly string[]): unknown;
 }
 
-/** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
+/** Sets fields on a response, several lines of one name as several lines. What others have put into a list that is not ours alone stays there. */
 export function setFields(response: FieldTarget, fields: Fields): void {
   if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
-    if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
+    if (SHARED_LISTS.has(name)) response.setHeader(name, namesIn([response.getHeader(name) ?? [], lines].flat()));
     else response.setHeader(name, lines);
   }
-}
-
-const EXPOSE = 'Access-Control-Expose-Headers';
-
-/** The names in several lists as one list; names of fields are the same in any case. */
-function withoutRepeats(lists: readonly (string | number)[]): string {
-  const names = lists.flatMap((list) => String(list).split(',')).map((name) => name.trim());
-  return [...new Map(names.filter(Boolean).map((name) => [name.toLowerCase(), name])).values()].join(', ');
 }
 
 /** The lines of each name, in the form that `setHeader` takes. */

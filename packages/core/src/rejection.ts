@@ -179,6 +179,11 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The token is bound to a certificate, and the client presented none. The server has to ask for one: requestCert: true, rejectUnauthorized: false. An edge has to ask for one too, and set its field on every request.',
   },
+  'certificate.hidden': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a certificate, and this server does not show those of its clients (Bun, Deno.serve), or protect() was not told of the connection. End TLS in front of it, as nginx({ trust: … }), or in node:https of Node or Deno.',
+  },
   'certificate.not_presented': {
     status: 401,
     error: 'invalid_token',
@@ -228,7 +233,7 @@ export const REASONS = {
   'certificate.revoked': {
     status: 401,
     error: 'invalid_token',
-    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked says so.',
+    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked or the platform says so.',
   },
 
   'dpop.not_offered': {

@@ -1,4 +1,4 @@
-import { warn } from '../events.ts';
+import { warn } from '#runtime';
 import type { KeySet } from '../keys/key-set.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';

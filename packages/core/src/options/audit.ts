@@ -1,5 +1,5 @@
 import type { AuditRules } from '../confirmation/confirm-token.ts';
-import { warn } from '../events.ts';
+import { warn } from '#runtime';
 import type { EpochSeconds } from '../request.ts';
 import type { Check } from '../check.ts';
 import type { Demands } from './profiles.ts';

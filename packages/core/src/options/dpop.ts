@@ -1,8 +1,8 @@
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import { type PublicOrigin, readOrigin } from '../confirmation/htu.ts';
-import { hmacNonces, type NonceSource, nonceSecret } from '../confirmation/nonce.ts';
+import { hmacNonces, type NonceSource } from '../confirmation/nonce.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import { warn } from '../events.ts';
+import { warn } from '#runtime';
 import type { Scheme } from '../rejection.ts';
 import { memoryReplayStore } from '../replay/memory.ts';
 import type { ReplayStore } from '../replay/replay-store.ts';
@@ -123,7 +123,7 @@ function readWindow(check: Check, value: unknown, demands: Demands): { past: num
 
 function readNonces(check: Check, value: unknown, resource: string): NonceSource | undefined {
   if (value === undefined || value === 'off') return undefined;
-  if (value === 'required') return hmacNonces({ secrets: [nonceSecret()], rotation: NONCE_ROTATION, resource });
+  if (value === 'required') return hmacNonces({ secrets: 'random', rotation: NONCE_ROTATION, resource });
   if (typeof value !== 'object') {
     check.wrong('dpop.nonce', value, "Give 'off', 'required', or { secrets: [ … ] } for several instances");
     return undefined;

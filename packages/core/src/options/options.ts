@@ -1,3 +1,4 @@
+import { isOneOfSeveral, warn } from '#runtime';
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
 import type { MetadataSettings } from '../challenge/metadata.ts';
@@ -7,7 +8,7 @@ import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.t
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
+import type { ResourceEvent } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import { Check } from '../check.ts';
@@ -40,7 +41,10 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly issuerFor?: (request: ProtectedResourceRequest) => Awaitable<string | undefined>;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
-  /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
+  /**
+   * Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process, or the edge in front of it:
+   * `nginx({ trust })`, `envoy({ trust })`, … or {@link fromForwardedField}. Without one, certificate-bound tokens are refused.
+   */
   readonly certificate?: CertificateSource;
   /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
   readonly certificatePolicy?: CertificatePolicyOptions;
