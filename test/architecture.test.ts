@@ -141,8 +141,8 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
 
 /** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['process', ['runtime/node.ts', 'opentelemetry/index.ts', 'redis/events.ts']],
-  ['Buffer', ['crypto/node.ts', 'testing/client.ts']],
+  ['process', ['runtime/node.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts']],
+  ['Buffer', ['crypto/node.ts', 'testing/client.ts', 'cli/probe/']],
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
@@ -161,6 +161,23 @@ const FRAMEWORKS: Record<string, Record<string, Kind>> = {
 
 /** What a package that is no adapter may import. Clients of Redis are the application's own: not even their types are imported. */
 const PACKAGES: Record<string, Record<string, Kind>> = {
+  // A client that attacks from outside: it knows nothing of core.
+  cli: {
+    '@peculiar/x509': 'dynamic',
+    'node:crypto': 'static',
+    'node:events': 'static',
+    'node:fs': 'static',
+    'node:fs/promises': 'static',
+    'node:http': 'static',
+    'node:http2': 'static',
+    'node:https': 'static',
+    'node:net': 'static',
+    'node:path': 'static',
+    'node:readline/promises': 'static',
+    'node:tls': 'static',
+    'node:util': 'static',
+    'reflect-metadata': 'dynamic',
+  },
   opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
   redis: { '@holdfast/core': 'static', 'node:diagnostics_channel': 'static' },
   testing: {
@@ -173,7 +190,7 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
 };
 
 /** Files of core that may know status numbers and OAuth error codes. */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts', 'testing/authorization-server.ts'];
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts', 'testing/authorization-server.ts', 'cli/probe/'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 
@@ -531,6 +548,10 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
   ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
   ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
+  ['the command line, which knows core', 'cli/src/probe/fields.ts', "import { nginx } from '@holdfast/core';", /imports @holdfast/],
+  ['the command line with x509 at once', 'cli/src/probe/impostor.ts', "import * as x509 from '@peculiar/x509';", /may only \(dynamic\)/],
+  ['the command line, which reads the environment', 'cli/src/terminal.ts', 'use(process.env.TOKEN);', /the environment/],
+  ['the command line, which writes past its terminal', 'cli/src/probe/report.ts', "console.log('…');", /the console/],
   ['an adapter with the framework of another', 'express/src/index.ts', "import { Injectable } from '@nestjs/common';", /imports @nestjs/],
   ['metadata by way of another package', 'nestjs/src/policy.ts', "import 'reflect-metadata';", /imports reflect-metadata/],
   ['socket.authorized', 'core/src/certificate/tls-connection.ts', 'if (socket.authorized) accept();', /lies on resumed/],

@@ -52,7 +52,10 @@ describe.each(names)('The tarball of %s', (name) => {
     const { messages } = await publint({ pack: { tarball: buffer }, level: 'warning' });
     expect(messages).toEqual([]);
   });
+});
 
+// A program has nothing to import.
+describe.each(names.filter(isLibrary))('The tarball of %s', (name) => {
   test('has types that every way of importing finds (are-the-types-wrong)', async () => {
     // What `#crypto` is nobody can find who does not read "imports" (module: commonjs of TypeScript 5), and there it is an inner type.
     // Where "imports" are read, the compilation below finds what attw would.
@@ -108,6 +111,15 @@ describe('Installed with npm', () => {
     20_000,
   );
 
+  test('holdfast is a command: it says its version and its help, and refuses what it does not know', async () => {
+    const { version } = readJson(join(root, 'packages', 'cli', 'package.json')) as { readonly version: string };
+    expect(await run('npx', ['--no-install', 'holdfast', '--version'], consumer)).toBe(`${version}\n`);
+    expect(await run('npx', ['--no-install', 'holdfast', 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
+    await expect(run('npx', ['--no-install', 'holdfast', 'probe', '--token', 'a'], consumer)).rejects.toThrow(
+      /There is no option --token\./,
+    );
+  }, 20_000);
+
   test.each([
     ['on Node', [], true],
     ['under the conditions of a worker', ['--conditions=workerd', '--conditions=browser'], false],
@@ -125,6 +137,8 @@ describe('Installed with npm', () => {
       for (const program of ['program.js', 'program.cjs']) {
         expect(JSON.parse(await run(node.path, [program], consumer)), program).toEqual(ANSWERS);
       }
+      const command = join(consumer, 'node_modules', '@holdfast', 'cli', 'dist', 'main.js');
+      expect(await run(node.path, [command, 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
     },
     2 * MINUTE,
   );
@@ -264,6 +278,11 @@ async function unpack(tarball: string, into: string): Promise<void> {
 
 function tarballOf(name: string): string {
   return tarballs.get(name) ?? '';
+}
+
+function isLibrary(name: string): boolean {
+  const { publishConfig } = manifest(name) as { readonly publishConfig: { readonly exports: object } };
+  return '.' in publishConfig.exports;
 }
 
 function manifest(name: string): object {

@@ -1,7 +1,12 @@
 import { createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
-import type { IncomingHttpHeaders, IncomingMessage, RequestListener } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from 'node:http';
 import { createServer } from 'node:https';
-import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { exportJWK, type JWK } from 'jose';
 import Provider, { type Configuration } from 'oidc-provider';
@@ -42,7 +47,27 @@ export interface AuthorizationServerOptions {
   readonly opaque?: readonly string[];
   /** The endpoints with an alias; by default the token endpoint alone, so that for the others clients must use the plain one. */
   readonly aliases?: readonly MtlsEndpoint[];
+  /** TLS ends before it: it listens in the clear, at the origins of this edge, and takes certificates from what the edge forwards. */
+  readonly edge?: AuthorizationServerEdge;
 }
+
+/** What an authorization server knows of the edge in front of it. */
+export interface AuthorizationServerEdge {
+  /** The origin that clients know. */
+  readonly issuer: string;
+  /** The origin of `mtls_endpoint_aliases`. */
+  readonly mtlsOrigin: string;
+  readonly forwarded: ReadCertificate;
+}
+
+/** A certificate that came with a request, and whether it was verified against the authority of the clients. */
+export interface PresentedCertificate {
+  readonly certificate: X509Certificate;
+  readonly verified: boolean;
+}
+
+/** Where the certificate of a request comes from. */
+export type ReadCertificate = (request: IncomingMessage) => PresentedCertificate | undefined;
 
 /** A real authorization server on the loopback, over HTTPS: oidc-provider, at an origin that asks for client certificates and one that does not. */
 export interface AuthorizationServer {
@@ -50,13 +75,15 @@ export interface AuthorizationServer {
   readonly issuer: string;
   /** `https://127.0.0.1:…`, where `mtls_endpoint_aliases` leads. */
   readonly mtlsOrigin: string;
+  /** Where it listens; behind an edge, in the clear. */
+  readonly port: number;
   /** What to trust, PEM. */
   readonly ca: string;
   readonly audience: string;
   readonly secrets: Readonly<Record<ConfidentialClient, string>>;
   /** The private key of the client `api-jwt`, with `alg` and `kid`. */
   readonly apiKey: JWK;
-  /** The requests to the introspection endpoint: where they came, and what they were. */
+  /** The requests to the introspection endpoint: at which origin (by Host), and with what. */
   readonly introspections: readonly { readonly origin: string; readonly headers: IncomingHttpHeaders }[];
   readonly publicJwk: JWK;
   /** The same key in SPKI, PEM. */
@@ -70,29 +97,22 @@ export interface AuthorizationServer {
 
 /** Starts an {@link AuthorizationServer}. Its clients are `bearer`, `dpop`, `code`, and those of {@link ClientOptions}. */
 export async function startAuthorizationServer(options: AuthorizationServerOptions): Promise<AuthorizationServer> {
-  const { pki, clients = {}, audience = 'https://api.example.com', aliases = ['token_endpoint'] } = options;
+  const { pki, clients = {}, audience = 'https://api.example.com', aliases = ['token_endpoint'], edge } = options;
   const secrets = generateSecrets();
   const signer = await generateSigningKey('ES256', randomUUID());
 
   const apiSigner = await generateSigningKey('ES256', randomUUID());
   const introspections: { origin: string; headers: IncomingHttpHeaders }[] = [];
-  const note = (origin: string, { url, headers }: IncomingMessage): void => {
-    if (url === ENDPOINTS.introspection_endpoint) introspections.push({ origin, headers });
-  };
 
   let handler: RequestListener = (_request, response) => response.writeHead(503).end();
-  const tls = { key: pki.server.key, cert: pki.server.cert };
-  const plain = createServer(tls, (request, response) => {
-    note(issuer, request);
+  const listener: RequestListener = (request, response) => {
+    const { url, headers } = request;
+    if (url === ENDPOINTS.introspection_endpoint) introspections.push({ origin: `https://${headers.host}`, headers });
     handler(request, response);
-  });
-  // unverified, so that self-signed certificates get as far as RFC 8705 §2.2
-  const mtls = createServer({ ...tls, ca: pki.ca, requestCert: true, rejectUnauthorized: false }, (request, response) => {
-    note(mtlsOrigin, request);
-    handler(request, response);
-  });
-  const issuer = `https://localhost:${await listen(plain)}`;
-  const mtlsOrigin = `https://127.0.0.1:${await listen(mtls)}`;
+  };
+  const servers = serversOf(pki, edge, listener);
+  const [port = 0, mtlsPort = 0] = await Promise.all(servers.map((server) => listen(server)));
+  const { issuer, mtlsOrigin } = edge ?? { issuer: `https://localhost:${port}`, mtlsOrigin: `https://127.0.0.1:${mtlsPort}` };
 
   const provider = new Provider(issuer, {
     ...(await configuration(options, audience, signer)),
@@ -100,6 +120,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     // oidc-provider has no switch for aliases: they are plain metadata
     discovery: { mtls_endpoint_aliases: Object.fromEntries(aliases.map((name) => [name, mtlsOrigin + ENDPOINTS[name]])) },
   });
+  provider.proxy = edge !== undefined;
   provider.on('server_error', (_ctx, error) => console.error(error));
   const callback = provider.callback();
   handler = (request, response) => void callback(request, response);
@@ -107,6 +128,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   return {
     issuer,
     mtlsOrigin,
+    port,
     ca: pki.ca,
     audience,
     secrets,
@@ -120,9 +142,16 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
       rawJwt(JSON.stringify({ alg: signer.alg, typ: 'at+jwt', kid: signer.kid, ...header }), JSON.stringify(claims), signer),
     idToken: () => idToken(issuer, pki.ca, secrets.code),
     close: async () => {
-      await Promise.all([stop(plain), stop(mtls)]);
+      await Promise.all(servers.map(stop));
     },
   };
+}
+
+function serversOf(pki: Pki, edge: AuthorizationServerEdge | undefined, listener: RequestListener): readonly Server[] {
+  if (edge !== undefined) return [createHttpServer(listener)];
+  const tls = { key: pki.server.key, cert: pki.server.cert };
+  // unverified, so that self-signed certificates get as far as RFC 8705 §2.2
+  return [createServer(tls, listener), createServer({ ...tls, ca: pki.ca, requestCert: true, rejectUnauthorized: false }, listener)];
 }
 
 function scopesOf({ scopes = ['accounts:read', 'accounts:write'] }: AuthorizationServerOptions): readonly string[] {
@@ -130,7 +159,7 @@ function scopesOf({ scopes = ['accounts:read', 'accounts:write'] }: Authorizatio
 }
 
 async function configuration(options: AuthorizationServerOptions, audience: string, signer: SigningKeyPair): Promise<Configuration> {
-  const ca = new X509Certificate(options.pki.ca);
+  const certificateOf = options.edge?.forwarded ?? certificateOnConnection(new X509Certificate(options.pki.ca));
   const scopes = scopesOf(options);
   return {
     jwks: { keys: [{ ...(await exportJWK(signer.privateKey)), kid: signer.kid, use: 'sig', alg: signer.alg }] },
@@ -165,10 +194,10 @@ async function configuration(options: AuthorizationServerOptions, audience: stri
         certificateBoundAccessTokens: true,
         selfSignedTlsClientAuth: true,
         tlsClientAuth: true,
-        getCertificate: (ctx) => certificateOn(ctx.socket),
-        certificateAuthorized: (ctx) => isIssuedBy(ca, certificateOn(ctx.socket)),
+        getCertificate: (ctx) => certificateOf(ctx.req)?.certificate,
+        certificateAuthorized: (ctx) => certificateOf(ctx.req)?.verified ?? false,
         certificateSubjectMatches: (ctx, property, expected) => {
-          const certificate = certificateOn(ctx.socket);
+          const certificate = certificateOf(ctx.req)?.certificate;
           return property === 'tls_client_auth_subject_dn' && certificate !== undefined && subjectOf(certificate) === expected;
         },
       },
@@ -188,13 +217,16 @@ async function configuration(options: AuthorizationServerOptions, audience: stri
   };
 }
 
-function certificateOn(socket: Socket): X509Certificate | undefined {
-  return socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+function certificateOnConnection(ca: X509Certificate): ReadCertificate {
+  return ({ socket }) => {
+    const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+    return certificate && { certificate, verified: isIssuedBy(ca, certificate) };
+  };
 }
 
 /** In place of `socket.authorized`, which is not to be relied on where a session was resumed. */
-function isIssuedBy(ca: X509Certificate, certificate: X509Certificate | undefined): boolean {
-  if (!certificate?.checkIssued(ca) || !certificate.verify(ca.publicKey)) return false;
+function isIssuedBy(ca: X509Certificate, certificate: X509Certificate): boolean {
+  if (!certificate.checkIssued(ca) || !certificate.verify(ca.publicKey)) return false;
   const now = Date.now();
   return Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
 }

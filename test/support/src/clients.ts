@@ -1,6 +1,9 @@
-import type { IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import https from 'node:https';
-import { TLSSocket } from 'node:tls';
+import type { LookupFunction } from 'node:net';
+import { connect as connectTls, type ConnectionOptions, TLSSocket } from 'node:tls';
 import { Agent } from 'undici';
 
 /** What a client trusts, and how it identifies itself; PEM. An `Identity` may be spread into it. */
@@ -8,6 +11,8 @@ export interface ClientTls {
   readonly ca: string;
   readonly cert?: string;
   readonly key?: string;
+  /** Connect to the loopback, whatever the host is called. */
+  readonly everyHostIsHere?: boolean;
 }
 
 /** As `RequestInit`, but a body may also be undefined, as OAuth client libraries send it. */
@@ -21,14 +26,16 @@ export interface ClientFetch {
 }
 
 /** A fetch that trusts `ca` and, with `cert` and `key`, presents a client certificate when asked. */
-export function fetchWith({ ca, cert, key }: ClientTls): ClientFetch {
-  const dispatcher = new Agent({ connect: { ca, cert, key } });
+export function fetchWith({ ca, cert, key, everyHostIsHere = false }: ClientTls): ClientFetch {
+  const dispatcher = new Agent({ connect: { ca, cert, key, ...(everyHostIsHere && { lookup: loopback }) } });
   const clientFetch = (url: string | URL, init: ClientRequest = {}): Promise<Response> => {
     const request: RequestInit & { dispatcher: Agent } = { ...init, body: init.body ?? null, dispatcher };
     return fetch(url, request); // the platform's own, so that its Response is the one that clients know
   };
   return Object.assign(clientFetch, { close: () => dispatcher.close() });
 }
+
+const loopback: LookupFunction = (_host, _options, found) => found(null, [{ address: '127.0.0.1', family: 4 }]);
 
 /** The answer to {@link requestOnce}. */
 export interface OneResponse {
@@ -83,4 +90,46 @@ export async function requestOnce(options: OneRequest): Promise<OneResponse> {
 
 function pairs(rawHeaders: readonly string[]): [name: string, value: string][] {
   return rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? '']] : []));
+}
+
+/** Whatever `tls.connect` takes; the host is 127.0.0.1 by default, and `localhost` the server name. */
+export interface OneHttp2Request extends Omit<ConnectionOptions, 'port' | 'path'> {
+  readonly port: number;
+  readonly path?: string;
+  readonly method?: string;
+  readonly headers?: OutgoingHttpHeaders;
+}
+
+/** One request over HTTP/2 on a connection of its own. Field names are sent in lower case; an array is several lines. */
+export async function requestOnceHttp2(options: OneHttp2Request): Promise<OneResponse> {
+  const { port, path = '/', method = 'GET', headers = {}, servername = 'localhost', ...tls } = options;
+  let offered: Buffer | undefined;
+  const socket = connectTls({ host: '127.0.0.1', ...tls, servername, port, ALPNProtocols: ['h2'] });
+  socket.on('session', (session: Buffer) => {
+    offered = session;
+  });
+  await once(socket, 'secureConnect');
+  if (socket.alpnProtocol !== 'h2') throw new Error('requestOnceHttp2: the server does not speak HTTP/2');
+  const session = connectHttp2(`https://${servername}:${port}`, { createConnection: () => socket });
+  try {
+    const stream = session.request({ ':path': path, ':method': method, ...headers });
+    stream.end();
+    const answer = new Promise<IncomingHttpHeaders & { ':status'?: number }>((resolve, reject) =>
+      stream.once('response', resolve).once('error', reject),
+    );
+    session.once('error', (error) => stream.destroy(error));
+    const { ':status': status = 0, ...fields } = await answer;
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+    return {
+      status,
+      headers: Object.entries(fields).flatMap(([name, value]) => [value ?? []].flat().map((line): [string, string] => [name, line])),
+      body: Buffer.concat(chunks).toString(),
+      protocol: socket.getProtocol(),
+      reused: socket.isSessionReused(),
+      ...(offered && { session: offered }),
+    };
+  } finally {
+    session.destroy();
+  }
 }

@@ -1,0 +1,151 @@
+import { parseArgs } from 'node:util';
+import type { Terminal } from './terminal.ts';
+
+/** What a command takes, and how its help describes it. */
+export interface CommandOption {
+  /** How its value is called in the help; a flag without one. */
+  readonly value?: string;
+  readonly short?: string;
+  /** It may be given several times. */
+  readonly several?: true;
+  readonly text: string;
+}
+
+/** One command: a file or folder of its own, and its name in `commands.ts`. */
+export interface Command {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly summary: string;
+  /** What stands after the name: `<url> [options]`. */
+  readonly usage: string;
+  readonly options: Readonly<Record<string, CommandOption>>;
+  /** Paragraphs after the options. */
+  readonly notes: readonly string[];
+  /** Runs, and resolves with the exit code. Throws a {@link UsageError} for what whoever called it can mend. */
+  run(given: Given, terminal: Terminal): Promise<number>;
+}
+
+/** What was given on the command line. */
+export interface Given {
+  readonly positionals: readonly string[];
+  /** The value of an option; the last, where it was given several times. */
+  value(name: string): string | undefined;
+  values(name: string): readonly string[];
+  flag(name: string): boolean;
+}
+
+/** The exit code where a command has not run at all: wrong options, a file that cannot be read, no permission. */
+export const NOT_RUN = 3;
+
+/** A mistake of whoever called the command, in words that say how to mend it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const HELP: CommandOption = { short: 'h', text: 'Shows this, and does nothing else.' };
+
+/** Runs what a command line asks for, and resolves with the exit code. */
+export async function runCommandLine(
+  commands: readonly Command[],
+  version: string,
+  args: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    const text = overview(commands);
+    if (name === undefined) terminal.err(text);
+    else terminal.out(text);
+    return name === undefined ? NOT_RUN : 0;
+  }
+  if (name === '--version' || name === '-v') {
+    terminal.out(version);
+    return 0;
+  }
+  const command = commands.find((one) => one.name === name);
+  if (command === undefined) {
+    // The word itself is not repeated: whoever mixes up the order may have put a secret there.
+    terminal.err(`There is no such command. There is: ${commands.map((one) => one.name).join(', ')}. See: holdfast --help`);
+    return NOT_RUN;
+  }
+  try {
+    const given = parse(command, rest);
+    if (given.flag('help')) {
+      terminal.out(helpOf(command, terminal.columns));
+      return 0;
+    }
+    return await command.run(given, terminal);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    terminal.err(`holdfast ${command.name}: ${error.message}\nSee: holdfast ${command.name} --help`);
+    return NOT_RUN;
+  }
+}
+
+function parse(command: Command, args: readonly string[]): Given {
+  const options = Object.fromEntries(
+    Object.entries({ ...command.options, help: HELP }).map(([name, { value, short }]) => [
+      name,
+      { type: value === undefined ? ('boolean' as const) : ('string' as const), multiple: true, ...(short !== undefined && { short }) },
+    ]),
+  );
+  try {
+    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+    const all = (name: string): (string | boolean)[] => [values[name] ?? []].flat();
+    const texts = (name: string): string[] => all(name).filter((one) => typeof one === 'string');
+    return { positionals, value: (name) => texts(name).at(-1), values: texts, flag: (name) => all(name).includes(true) };
+  } catch (error) {
+    // Node's own words; but not for an option that it does not know, which it would repeat with the value behind it.
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw new UsageError(`There is no option ${nameOfUnknown(args, options)}.`);
+    if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE' && error instanceof Error) throw new UsageError(error.message.split('\n')[0] ?? '');
+    throw error;
+  }
+}
+
+function nameOfUnknown(args: readonly string[], options: object): string {
+  const names = args.filter((arg) => arg.startsWith('--')).map((arg) => arg.slice(2).split('=')[0] ?? '');
+  const unknown = names.find((name) => !Object.hasOwn(options, name));
+  return unknown === undefined ? 'of that letter' : `--${unknown}`;
+}
+
+function overview(commands: readonly Command[]): string {
+  const width = Math.max(...commands.map(({ name }) => name.length)) + 3;
+  return [
+    'Usage: holdfast <command> [options]',
+    '',
+    ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
+    '',
+    'holdfast <command> --help says more about one.',
+  ].join('\n');
+}
+
+/** The help of a command, made of the same table that its options are parsed by. */
+function helpOf({ name, summary, usage, options, notes }: Command, columns = 100): string {
+  const width = Math.min(Math.max(columns, 60), 110);
+  const rows = Object.entries({ ...options, help: HELP }).map(([option, { value, short, text }]) => {
+    const left = `${short === undefined ? '    ' : `-${short}, `}--${option}${value === undefined ? '' : ` <${value}>`}`;
+    return { left, text };
+  });
+  const indent = Math.max(...rows.map(({ left }) => left.length)) + 4;
+  return [
+    `Usage: holdfast ${name} ${usage}`,
+    '',
+    wrap(summary, width, ''),
+    '',
+    'Options:',
+    ...rows.map(({ left, text }) => `  ${left.padEnd(indent - 2)}${wrap(text, width - indent, ' '.repeat(indent))}`),
+    ...notes.flatMap((note) => ['', wrap(note, width, '')]),
+  ].join('\n');
+}
+
+/** Text in lines of the width, all but the first behind the indent. */
+export function wrap(text: string, width: number, indent: string): string {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines.join(`\n${indent}`);
+}

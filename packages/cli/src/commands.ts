@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, runCommandLine } from './command.ts';
+import { probe } from './probe/command.ts';
+import type { Terminal } from './terminal.ts';
+
+const COMMANDS: readonly Command[] = [probe];
+
+/** Runs `holdfast` with these arguments, and resolves with the exit code. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  return runCommandLine(COMMANDS, version(), args, terminal);
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8'));
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : 'unknown';
+}

@@ -1,0 +1,528 @@
+import { X509Certificate } from 'node:crypto';
+import { createServer as createHttpsServer } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run } from '@holdfast/cli/commands';
+import { KNOWN_FIELDS, VERIFY_FIELDS } from '@holdfast/cli/fields';
+import type { Terminal } from '@holdfast/cli/terminal';
+import * as core from '@holdfast/core';
+import { apache, caddy, dangerouslyTrustEveryPeer, haproxy, nginx, rfc9440 } from '@holdfast/express';
+import { type Edge, type EdgeKind, freePort, reasonToSkipEdge, startEdge } from '@holdfast/test-support/edges';
+import { unsignedJwt } from '@holdfast/test-support/jwt';
+import { listen, stop } from '@holdfast/test-support/loopback';
+import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext } from 'vitest';
+import { type Api, SECRET, startApi } from '../edges/contract.ts';
+import { WRONG_EDGES } from '../edges/wrong.ts';
+import { viewOf } from '../edges/view.ts';
+
+const TRUST = { peers: ['127.0.0.1'], secret: { field: 'edge-secret', values: [SECRET] } };
+const folder = mkdtempSync(join(tmpdir(), 'holdfast probe '));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+interface Report {
+  readonly outcome: string;
+  readonly requests: number;
+  readonly attempts: readonly { lane: string; title: string; verdict: string; statuses: number[]; fields: string[]; note?: string }[];
+}
+
+/** Runs the command line with a terminal that nobody sits at, unless there is an answer to its question. */
+async function holdfast(args: readonly string[], setup: { readonly input?: string; readonly answer?: string } = {}): Promise<Ran> {
+  let [out, err] = ['', ''];
+  const terminal: Terminal = {
+    out: (text) => void (out += `${text}\n`),
+    err: (text) => void (err += `${text}\n`),
+    input: async () => setup.input ?? '',
+    ask:
+      setup.answer === undefined
+        ? undefined
+        : async (question) => {
+            err += question;
+            return setup.answer ?? '';
+          },
+    columns: undefined,
+    hasColours: false,
+  };
+  const code = await run(args, terminal);
+  return { code, out, err };
+}
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** The options that name the files of an owner and its token. */
+function filesOf(owner: Identity, token: string, ca: string): string[] {
+  mkdirSync(folder, { recursive: true });
+  return [
+    '--token-file',
+    file('token', `${token}\n`),
+    '--cert',
+    file('cert', owner.cert),
+    '--key',
+    file('key', owner.key),
+    '--ca',
+    file('ca', ca),
+  ];
+}
+
+function reportOf({ out }: Ran): Report {
+  const report: unknown = JSON.parse(out);
+  return report as Report;
+}
+
+const gotIn = ({ attempts }: Report): string[] =>
+  attempts.flatMap(({ lane, title, verdict, fields }) => (verdict === 'got in' ? [`${lane}: ${title}: ${fields.join(' ')}`] : []));
+
+const KINDS: readonly EdgeKind[] = ['nginx', 'haproxy', 'apache', 'caddy'];
+const skipped = new Map(KINDS.map((kind) => [kind, reasonToSkipEdge(kind)]));
+
+interface Scene {
+  readonly api: Api;
+  readonly edge: Edge;
+  readonly owner: Identity;
+  readonly token: string;
+  readonly args: string[];
+}
+
+async function scene(
+  context: TestContext,
+  source: Parameters<typeof startApi>[0],
+  options: Pick<Parameters<typeof startEdge>[0], 'kind' | 'recipe' | 'changes'>,
+): Promise<Scene> {
+  const reason = skipped.get(options.kind);
+  if (reason !== undefined) context.skip(reason);
+  const api = await startApi(source);
+  onTestFinished(() => api.close());
+  const edge = await startEdge({ ...options, pki: api.pki, upstreamPort: api.port, secret: SECRET });
+  onTestFinished(() => edge.stop());
+  const owner = await api.pki.client('owner');
+  const token = await api.tokenFor(owner);
+  return { api, edge, owner, token, args: ['probe', `https://localhost:${edge.port}/accounts`, ...filesOf(owner, token, api.pki.ca)] };
+}
+
+describe('holdfast probe, of an edge that is configured as its recipe says', () => {
+  it.for([
+    ['nginx', 'edges/nginx', nginx],
+    ['nginx', 'edges/nginx-rfc9440', rfc9440],
+    ['haproxy', 'edges/haproxy', haproxy],
+    ['haproxy', 'edges/haproxy-rfc9440', rfc9440],
+    ['apache', 'edges/apache', apache],
+    ['caddy', 'edges/caddy', caddy],
+    ['caddy', 'edges/caddy-rfc9440', rfc9440],
+  ] as const)('%s, %s: every attack is refused, exit code 0', async ([kind, recipe, source], context) => {
+    const { api, args } = await scene(context, source({ trust: TRUST }), { kind, recipe });
+    const ran = await holdfast([...args, '--json', '--direct', `http://127.0.0.1:${api.port}/accounts`]);
+    const report = reportOf(ran);
+    expect(gotIn(report)).toEqual([]);
+    expect(report.attempts.filter(({ verdict }) => verdict === 'unclear')).toEqual([]);
+    expect([ran.code, report.outcome]).toEqual([0, 'closed']);
+    // Every way was there, and the owner was served on each.
+    expect(report.attempts.filter(({ verdict }) => verdict === 'granted').map(({ lane }) => lane)).toEqual([
+      'HTTP/1.1 over TLS 1.3',
+      'HTTP/1.1 over TLS 1.2',
+      'HTTP/2 over TLS 1.3',
+      'A resumed session of TLS 1.3',
+      'A resumed session of TLS 1.2',
+      'Two requests on one connection',
+    ]);
+    expect(report.attempts.filter(({ lane }) => lane === 'Around the edge')).toHaveLength(3);
+  });
+
+  it('prints a table, without colours where it is no terminal, and no token', async (context) => {
+    const { args, token } = await scene(context, nginx({ trust: TRUST }), { kind: 'nginx', recipe: 'edges/nginx' });
+    const { code, out, err } = await holdfast(args);
+    expect(code).toBe(0);
+    expect(out).toMatch(/ HTTP\/1\.1 over TLS 1\.3\n ─+\n the owner +granted +200\n no certificate +refused +401\n/);
+    expect(out).toMatch(/ Every attack was refused\.\n Requests: \d+, in \d+\.\d s\.\n/);
+    expect(out + err).not.toContain('\u001B');
+    for (const part of token.split('.')) expect(out + err).not.toContain(part);
+  });
+
+  it('takes the token from standard input, and only the field that is named', async (context) => {
+    const { args, token } = await scene(context, nginx({ trust: TRUST }), { kind: 'nginx', recipe: 'edges/nginx' });
+    const withInput = args.map((arg) => (arg.endsWith('/token') ? '-' : arg));
+    const ran = await holdfast([...withInput, '--json', '--header', 'X-SSL-Cert'], { input: `${token}\n` });
+    expect([ran.code, gotIn(reportOf(ran))]).toEqual([0, []]);
+  });
+});
+
+describe('holdfast probe, of an edge that is configured wrongly: something got in, exit code 1', () => {
+  it.for(WRONG_EDGES)('$title', async ({ source, field, thief, owner, ...options }, context) => {
+    const { args } = await scene(context, source({ trust: TRUST }), options);
+    const ran = await holdfast([...args, '--json']);
+    const report = reportOf(ran);
+    expect([ran.code, report.outcome]).toEqual([1, 'open']);
+    const found = gotIn(report);
+    if (thief === 'nobody') {
+      for (const lane of ['HTTP/1.1 over TLS 1.3', 'HTTP/1.1 over TLS 1.2', 'HTTP/2 over TLS 1.3', 'A resumed session of TLS 1.3']) {
+        expect(found).toContain(`${lane}: no certificate, the field spoofed: ${field}`);
+      }
+      expect(found.every((line) => line.endsWith(`: ${field}`))).toBe(true);
+      if (!owner) expect(report.attempts[0]).toMatchObject({ title: 'the owner', verdict: 'unclear' });
+    } else {
+      // No second client is at hand: what the owner itself can do there shows what any other could.
+      expect(found).toEqual(
+        ['TLS 1.3', 'TLS 1.2'].map((tls) => `A resumed session of ${tls}: the owner, who writes its certificate itself: ${field}`),
+      );
+    }
+  });
+
+  it('an edge that admits one authority only, given a second client of it: that one gets in on a resumed session', async (context) => {
+    const wrong = WRONG_EDGES.find(({ thief }) => thief === 'enrolled, resumed');
+    if (wrong === undefined) throw new Error('there is no such edge');
+    const { args, api } = await scene(context, wrong.source({ trust: TRUST }), wrong);
+    const other = await api.pki.client('other');
+    const ran = await holdfast([...args, '--json', '--other-cert', file('other', other.cert), '--other-key', file('other-key', other.key)]);
+    expect(ran.code).toBe(1);
+    expect(gotIn(reportOf(ran)).filter((line) => line.includes('another certificate'))).toEqual([
+      'A resumed session of TLS 1.3: another certificate, the field spoofed: X-SSL-Client-Cert',
+      'A resumed session of TLS 1.2: another certificate, the field spoofed: X-SSL-Client-Cert',
+    ]);
+  });
+
+  it('HAProxy adds the field behind that of the client: no thief gets in, but what the owner sends reaches the API', async (context) => {
+    const changes = [['set-header X-SSL-Client-Cert', 'add-header X-SSL-Client-Cert']] as const;
+    const { args } = await scene(context, haproxy({ trust: TRUST }), { kind: 'haproxy', recipe: 'edges/haproxy', changes });
+    const ran = await holdfast([...args, '--json']);
+    expect(ran.code).toBe(1);
+    const found = gotIn(reportOf(ran));
+    expect(found).toContain('HTTP/1.1 over TLS 1.3: the owner, who spoofs another certificate: X-SSL-Client-Cert');
+    expect(found.filter((line) => !line.includes('the owner, who spoofs'))).toEqual([]);
+  });
+
+  it('the API can be reached around the edge', async (context) => {
+    const { args, api } = await scene(context, nginx({ trust: dangerouslyTrustEveryPeer() }), { kind: 'nginx', recipe: 'edges/nginx' });
+    const ran = await holdfast([...args, '--json', '--direct', `http://127.0.0.1:${api.port}/accounts`]);
+    expect(ran.code).toBe(1);
+    expect(gotIn(reportOf(ran))).toEqual([
+      'Around the edge: the field spoofed: X-SSL-Cert',
+      'Around the edge: the field spoofed, with X-Forwarded-For: X-SSL-Cert',
+    ]);
+  });
+
+  it('around the edge nobody listens, which is as it should be; a name that does not exist says nothing', async (context) => {
+    const { args } = await scene(context, nginx({ trust: TRUST }), { kind: 'nginx', recipe: 'edges/nginx' });
+    const direct = async (url: string): Promise<[code: number, rows: object[]]> => {
+      const ran = await holdfast([...args, '--json', '--yes', '--direct', url]);
+      return [ran.code, reportOf(ran).attempts.filter(({ lane }) => lane === 'Around the edge')];
+    };
+    const closed = await direct(`http://127.0.0.1:${await freePort()}/`);
+    expect(closed).toMatchObject([0, [{ verdict: 'refused', note: 'not reached (ECONNREFUSED)' }]]);
+    const nowhere = await direct('http://api.example.invalid/');
+    expect(nowhere).toMatchObject([2, [{ verdict: 'unclear', note: expect.stringMatching(/^not reached \((?:ENOTFOUND|EAI_AGAIN)\)$/) }]]);
+  });
+
+  it('what has got in when the bounds are reached has got in', async (context) => {
+    const [wrong] = WRONG_EDGES;
+    if (wrong === undefined) throw new Error('there is no such edge');
+    const { args } = await scene(context, wrong.source({ trust: TRUST }), wrong);
+    const ran = await holdfast([...args, '--json', '--max-requests', '8']);
+    expect([ran.code, reportOf(ran).requests]).toEqual([1, 8]);
+    expect(gotIn(reportOf(ran))).toEqual(['HTTP/1.1 over TLS 1.3: no certificate, the field spoofed: X-SSL-Cert']);
+  });
+
+  it('says so in the table, with the field', async (context) => {
+    const [wrong] = WRONG_EDGES;
+    if (wrong === undefined) throw new Error('there is no such edge');
+    const { args } = await scene(context, wrong.source({ trust: TRUST }), wrong);
+    const { code, out } = await holdfast(args);
+    expect(code).toBe(1);
+    expect(out).toMatch(/ no certificate, the field spoofed +got in +200, 401\n {5}X-SSL-Cert\n/);
+    expect(out).toMatch(/ Something got in: /);
+  });
+});
+
+describe('holdfast probe, where nothing can be told: exit code 2', () => {
+  let pki: Pki;
+  let owner: Identity;
+  beforeAll(async () => {
+    pki = await createPki();
+    owner = await pki.client('owner');
+  });
+
+  /** A server that answers everybody like this, and the requests that it saw. */
+  async function server(
+    answer: (status: (code: number, headers?: Record<string, string>) => void) => void,
+  ): Promise<{ port: number; seen: string[] }> {
+    const seen: string[] = [];
+    const listening = createHttpsServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+      seen.push(request.headers.authorization ?? '');
+      answer((code, headers = {}) => void response.writeHead(code, headers).end());
+    });
+    onTestFinished(() => stop(listening));
+    return { port: await listen(listening), seen };
+  }
+
+  const probeOf = (port: number, token = 'opaque', ca = pki.ca): string[] => [
+    'probe',
+    `https://localhost:${port}/`,
+    ...filesOf(owner, token, ca),
+  ];
+
+  it('the owner itself is refused', async () => {
+    const { port } = await server((answer) => answer(401));
+    const { code, out } = await holdfast(probeOf(port));
+    expect(code).toBe(2);
+    expect(out).toMatch(/the owner +unclear +401\n +the owner itself is answered 401: has the token expired/);
+    expect(out).toContain('Nothing got in, but not everything could be told.');
+  });
+
+  it('the owner is served without a token: the URL is not protected', async () => {
+    const { port, seen } = await server((answer) => answer(200));
+    const ran = await holdfast([...probeOf(port), '--json']);
+    expect([ran.code, reportOf(ran).requests, seen]).toEqual([2, 1, ['']]);
+    expect(reportOf(ran).attempts).toMatchObject([
+      { verdict: 'unclear', note: expect.stringContaining('choose a URL that asks for the token') },
+    ]);
+  });
+
+  it.each([429, 503])('%d says nothing', async (status) => {
+    let requests = 0;
+    const { port } = await server((answer) => answer((requests += 1) === 1 ? 401 : requests === 2 ? 200 : status));
+    const ran = await holdfast([...probeOf(port), '--json', '--header', 'X-SSL-Cert']);
+    expect([ran.code, gotIn(reportOf(ran))]).toEqual([2, []]);
+  });
+
+  it('a redirect is not followed: the token goes to the URL that was given, and nowhere else', async () => {
+    const elsewhere = await server((answer) => answer(200));
+    const { port } = await server((answer) => answer(302, { location: `https://localhost:${elsewhere.port}/` }));
+    const ran = await holdfast(probeOf(port));
+    expect([ran.code, elsewhere.seen]).toEqual([2, []]);
+  });
+
+  it('the server is not trusted: the token is not sent', async () => {
+    const { port, seen } = await server((answer) => answer(401));
+    const stranger = await createPki();
+    const ran = await holdfast(probeOf(port, 'opaque', stranger.ca));
+    expect([ran.code, seen]).toEqual([2, []]);
+    expect(ran.out).toContain('\n Requests: 1, in ');
+    expect(ran.out).toMatch(/the certificate of the server is not trusted \([A-Z_]+\); name its\s+authority with\s+--ca/);
+  });
+
+  it('nobody is there', async () => {
+    const ran = await holdfast([...probeOf(await freePort()), '--json']);
+    expect(ran.code).toBe(2);
+    expect(reportOf(ran).attempts[0]).toMatchObject({ verdict: 'unclear', note: 'not reached (ECONNREFUSED)' });
+  });
+
+  it('the owner is no longer served after a while: that its field is refused then means nothing', async () => {
+    let requests = 0;
+    const isOwner = (): boolean => (requests += 1) > 1 && requests < 40;
+    const { port } = await server((answer) => answer(isOwner() ? 200 : 401));
+    const ran = await holdfast([...probeOf(port), '--json', '--header', 'X-SSL-Cert']);
+    const { attempts } = reportOf(ran);
+    expect(attempts.filter(({ title, verdict }) => title.startsWith('the owner') && verdict === 'got in')).toEqual([]);
+    expect(attempts).toContainEqual(
+      expect.objectContaining({ verdict: 'unclear', note: expect.stringContaining('the owner is no longer served') }),
+    );
+  });
+
+  it('the token expires in between: the attacks were refused, but who knows why', async () => {
+    const listening = createHttpsServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+      requests += 1;
+      const isServed = request.headers.authorization !== undefined && requests < 20 && 'getPeerX509Certificate' in request.socket;
+      const certificate = isServed ? (request.socket as TLSSocket).getPeerX509Certificate() : undefined;
+      response.writeHead(certificate?.fingerprint256 === new X509Certificate(owner.cert).fingerprint256 ? 200 : 401).end();
+    });
+    let requests = 0;
+    onTestFinished(() => stop(listening));
+    const ran = await holdfast([...probeOf(await listen(listening)), '--json']);
+    const report = reportOf(ran);
+    expect([ran.code, gotIn(report)]).toEqual([2, []]);
+    expect(report.attempts).toContainEqual(
+      expect.objectContaining({
+        title: 'the owner, at last',
+        verdict: 'unclear',
+        note: expect.stringContaining('the owner is no longer served'),
+      }),
+    );
+  });
+
+  it('no more requests are sent than --max-requests says', async () => {
+    const { port, seen } = await server((answer) => answer(seenRequests() === 1 ? 401 : 200));
+    const seenRequests = (): number => seen.length;
+    const ran = await holdfast([...probeOf(port), '--json', '--max-requests', '7']);
+    expect([seen.length, reportOf(ran).requests]).toEqual([7, 7]);
+    expect(reportOf(ran).attempts.at(-1)).toMatchObject({
+      verdict: 'unclear',
+      note: 'not tried: the bound on requests or time is reached',
+    });
+  });
+
+  it('a server that never answers is waited for as long as --timeout and --max-seconds say', async () => {
+    let requests = 0;
+    const { port } = await server((answer) => void ((requests += 1) === 1 && answer(401)));
+    const ran = await holdfast([...probeOf(port), '--json', '--timeout', '1', '--max-seconds', '2']);
+    expect(ran.code).toBe(2);
+    expect(reportOf(ran).requests).toBeLessThanOrEqual(4);
+    expect(reportOf(ran).attempts.map(({ note }) => note)).toContain('not tried: the bound on requests or time is reached');
+  });
+});
+
+describe('holdfast probe does nothing, exit code 3, where', () => {
+  let pki: Pki;
+  let owner: Identity;
+  let thief: Identity;
+  beforeAll(async () => {
+    pki = await createPki();
+    [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
+  });
+  const bound = (claims: object = {}): string =>
+    unsignedJwt({ alg: 'ES256' }, { cnf: { 'x5t#S256': owner.thumbprint }, ...claims }, 'c2lnbmF0dXJl');
+  const args = (changes: Record<string, string | undefined> = {}, url = 'https://api.example.invalid/accounts'): string[] => {
+    const options: Record<string, string | undefined> = {
+      'token-file': file('token', bound()),
+      cert: file('cert', owner.cert),
+      key: file('key', owner.key),
+      ...changes,
+    };
+    return ['probe', url, ...Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value]))];
+  };
+
+  it('the host is not this machine, and nobody is here to be asked', async () => {
+    const { code, err, out } = await holdfast(args());
+    expect([code, out]).toEqual([3, '']);
+    expect(err).toContain('api.example.invalid is not this machine, and nobody is here to be asked.');
+  });
+
+  it('standard input was the token, so that nobody can answer', async () => {
+    const { code, err } = await holdfast(args({ 'token-file': '-' }), { input: bound(), answer: 'y' });
+    expect(code).toBe(3);
+    expect(err).toContain('nobody is here to be asked');
+  });
+
+  it.each(['', 'n', 'no', 'yesterday'])('the answer to its question is %j', async (answer) => {
+    const { code, err } = await holdfast(args(), { answer });
+    expect(code).toBe(3);
+    expect(err).toMatch(
+      /About \d+ requests that carry the access token and attack api\.example\.invalid\. .* \[y\/N\] Nothing was sent\.\n/,
+    );
+  });
+
+  it.each([
+    ['yes', 'https://api.example.invalid/'],
+    ['Y', 'https://127.0.0.1.example.invalid/'],
+    ['y', 'https://localhost.example.invalid/'],
+  ])('while the answer %s goes on', async (answer, url) => {
+    const ran = await holdfast([...args({}, url), '--json'], { answer });
+    expect(ran.err).toContain('[y/N]');
+    expect([ran.code, reportOf(ran).outcome]).toEqual([2, 'unclear']);
+  });
+
+  it('--direct is another host: it is asked about too', async () => {
+    const url = `https://localhost:${await freePort()}/`;
+    const { code, err } = await holdfast([...args({}, url), '--direct', 'http://10.255.255.1/']);
+    expect(code).toBe(3);
+    expect(err).toContain('10.255.255.1 is not this machine');
+  });
+
+  it.each<[string, () => string[], RegExp]>([
+    ['there is no command', () => [], /Usage: holdfast <command>/],
+    ['the command is another', () => ['prove'], /There is no such command\. There is: probe\./],
+    ['there is no URL', () => ['probe', '--json'], /Give one URL/],
+    ['there are two URLs', () => [...args(), 'https://b.example'], /Give one URL/],
+    ['the URL is http', () => args({}, 'http://127.0.0.1/'), /URL that begins with https:\/\//],
+    ['the URL holds a password', () => args({}, 'https://a:b@127.0.0.1/'), /without a user/],
+    ['an option is unknown', () => [...args(), '--token', bound()], /There is no option --token\./],
+    ['an option has no value', () => ['probe', 'https://127.0.0.1/', '--cert'], /--cert/],
+    ['there is no token', () => args({ 'token-file': undefined }), /Say where the token is: --token-file/],
+    ['the token file is not there', () => args({ 'token-file': '/does/not/exist' }), /--token-file: the file cannot be read \(ENOENT\)/],
+    ['the token file holds something else', () => args({ 'token-file': file('odd', 'a token\nand more') }), /not an access token/],
+    ['the token is not bound', () => args({ 'token-file': file('odd', bound({ cnf: undefined })) }), /not bound to a certificate/],
+    ['the token is bound to a key', () => args({ 'token-file': file('odd', bound({ cnf: { jkt: 'x' } })) }), /not bound to a certificate/],
+    [
+      'the token is bound to another certificate',
+      () => args({ cert: file('odd', thief.cert), key: file('odd2', thief.key) }),
+      /bound to another certificate/,
+    ],
+    ['the token has expired', () => args({ 'token-file': file('odd', bound({ exp: 1 })) }), /has expired/],
+    ['there is no certificate', () => args({ cert: undefined, key: undefined }), /Give the owner's certificate and its key/],
+    ['there is no key', () => args({ key: undefined }), /belong together/],
+    ['the certificate is none', () => args({ cert: file('odd', 'nothing') }), /does not begin with a certificate in PEM/],
+    ['the key is none', () => args({ key: file('odd', 'nothing') }), /is not a private key in PEM, or it is encrypted/],
+    ['the key is another', () => args({ key: file('odd', thief.key) }), /is not the key of the certificate/],
+    [
+      'the other certificate is the same',
+      () => args({ 'other-cert': file('cert', owner.cert), 'other-key': file('key', owner.key) }),
+      /is the certificate of the owner/,
+    ],
+    ['the field is no name', () => args({ header: 'X-SSL-Cert: a' }), /--header: give the name of a field alone/],
+    ['the method is none', () => args({ method: 'get /' }), /--method: give a method in capitals/],
+    ['a number is none', () => args({ 'max-requests': '0' }), /--max-requests: give a whole number/],
+  ])('%s', async (_title, commandLine, message) => {
+    const { code, out, err } = await holdfast(commandLine());
+    expect([code, out]).toEqual([3, '']);
+    expect(err).toMatch(message);
+    // Not even where somebody puts it on the command line.
+    expect(err).not.toContain(bound());
+    expect(err).not.toContain('PRIVATE KEY');
+  });
+});
+
+describe('holdfast', () => {
+  it.each([[['--help']], [['-h']], [['help']]])('%j lists the commands', async (args) => {
+    expect(await holdfast(args)).toMatchObject({ code: 0, out: expect.stringMatching(/Usage: holdfast <command>[\s\S]* {2}probe {3}/) });
+  });
+
+  it('probe --help says every option, the bounds and the exit codes', async () => {
+    const { code, out } = await holdfast(['probe', '--help']);
+    expect(code).toBe(0);
+    for (const text of [
+      '--token-file <file>',
+      '-y, --yes',
+      '--max-requests <number>',
+      'By default 1000',
+      'By default 120',
+      'Exit code: 0',
+    ]) {
+      expect(out).toContain(text);
+    }
+    expect(Math.max(...out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+  });
+
+  it('--version is that of the package', async () => {
+    expect((await holdfast(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('the fields that are spoofed by default', () => {
+  const trust = core.dangerouslyTrustEveryPeer();
+  it('are those of every preset', () => {
+    const sources = [
+      ...[core.nginx, core.ingressNginx, core.apache, core.haproxy, core.gcpLoadBalancer, core.azureApplicationGateway].map((edge) =>
+        edge({ trust, verified: true }),
+      ),
+      ...[core.caddy, core.traefik, core.awsAlb, core.awsAlbPassthrough, core.azureAppService, core.cloudflare, core.fastly].map((edge) =>
+        edge({ trust }),
+      ),
+      ...[core.f5, core.kong, core.auth0CustomerEdge, core.rfc9440].map((edge) => edge({ trust })),
+      ...[core.envoy, core.istio, core.contour].map((edge) => edge({ trust })),
+      core.gcpLoadBalancer({ trust, value: 'fingerprint' }),
+    ];
+    const asked = new Set<string>();
+    for (const source of sources) {
+      const view = viewOf({});
+      // Every field is there, so that a source goes on to the next one that it reads.
+      const fieldLines = (name: string): string[] => {
+        asked.add(name);
+        return ['value'];
+      };
+      void source({ ...view, fieldLines });
+    }
+    asked.delete('client-cert-chain');
+    const known = new Set([...KNOWN_FIELDS.keys(), ...VERIFY_FIELDS.keys()].map((name) => name.toLowerCase()));
+    expect(asked.size).toBeGreaterThan(15);
+    expect([...asked].filter((name) => !known.has(name))).toEqual([]);
+  });
+});
