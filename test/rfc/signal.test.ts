@@ -220,7 +220,8 @@ describe('The signal of an access', () => {
   it('is no member of the object, which stays frozen and is shown without it', async () => {
     const access = await accessUntil(resourceWith(), 300);
     expect(Object.isFrozen(access)).toBe(true);
-    expect(Object.keys(access)).toEqual(['granted', 'issuer', 'claims', 'scheme', 'confirmations', 'confirmed', 'fields']);
+    const members = ['granted', 'issuer', 'claims', 'scheme', 'confirmations', 'confirmed', 'scopes', 'clientId', 'audited', 'fields'];
+    expect(Object.keys(access)).toEqual(members);
     const { signal } = access;
     expect(() => Object.assign(access, { signal: new AbortController().signal })).toThrow(TypeError);
     expect(() => Object.defineProperty(access, 'signal', { value: undefined })).toThrow(TypeError);
