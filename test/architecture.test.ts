@@ -123,7 +123,7 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
     'reflect-metadata': 'dynamic',
   },
   opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
-  redis: { '@holdfast/core': 'type', 'node:diagnostics_channel': 'static' },
+  redis: { '@holdfast/core': 'static', 'node:diagnostics_channel': 'static' },
   testing: {
     '@holdfast/core': 'static',
     '@peculiar/x509': 'static',
@@ -478,7 +478,6 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['an adapter that needs Node', 'express/src/index.ts', "import { createHash } from 'node:crypto';", /imports node:crypto/],
   ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
   ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
-  ['core as a value in the store', 'redis/src/store.ts', "import { memoryReplayStore } from '@holdfast/core';", /may only \(type\)/],
   ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
   ['the command line, which knows core', 'cli/src/probe/fields.ts', "import { nginx } from '@holdfast/core';", /imports @holdfast/],
   ['the command line with x509 at once', 'cli/src/probe/impostor.ts', "import * as x509 from '@peculiar/x509';", /may only \(dynamic\)/],

@@ -105,6 +105,22 @@ describe('nonces', () => {
     expect(granted.lines('dpop-nonce')).toHaveLength(1);
   });
 
+  it('NON-01 a route that asks for nonces has a resource of its own, and the others ask for none', async () => {
+    const perRoute = await required(undefined, {
+      build: (app, options) => {
+        app.use('/pay', holdfast({ ...options, dpop: { nonce: 'required' } }), answerWithAccess(app));
+        app.use('/r', holdfast({ ...options, dpop: true }), answerWithAccess(app));
+      },
+    });
+    const token = await perRoute.token();
+    const pay = (claims: object = {}): Promise<Answer> =>
+      perRoute.present(token, { htu: 'https://rs.example.com/pay', claims }, { target: '/pay' });
+    expect((await perRoute.present(token)).outcome).toBe('200');
+    const asked = await pay();
+    expect(asked.outcome).toBe(USE_NONCE);
+    expect((await pay({ nonce: nonceOf(asked) })).outcome).toBe('200');
+  });
+
   it('NON-08, NON-10 accepts the nonce of the window before, and hands out the new one with the answer', async () => {
     const nonce = await fresh(rs);
     expect((await withNonce(rs, nonce)).lines('dpop-nonce')).toEqual([]);

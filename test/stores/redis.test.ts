@@ -90,6 +90,19 @@ describe.each(Object.entries(CLIENTS))('a store in Redis with %s', (_, open) => 
     expect(redis.cli('dbsize')).toBe('5');
   });
 
+  it('lets one client have no more live uses than its share, in each process, and others theirs', async () => {
+    const redis = await server();
+    const store = await storeOn(open, redis, { usesPerClient: 10 });
+    for (let i = 0; i < 10; i += 1) expect(await store.firstUse(use(`use ${i}`))).toBe(true);
+    expect(await store.firstUse(use('beyond'))).toBe('over-share');
+    expect(await store.firstUse(use('use 3'))).not.toBe(true);
+    expect(await store.firstUse(use('of another', { client: thumbprint('another') }))).toBe(true);
+    for (let i = 0; i < 30; i += 1) expect(await store.firstUse(use('of another', { client: thumbprint('replays') }))).toBe(false);
+    // Nothing was recorded for what was over the share, and what is over by the clock of the resource no longer counts.
+    expect(redis.cli('dbsize')).toBe('11');
+    expect(await store.firstUse(use('beyond', { now: now() + 400, until: now() + 700 }))).toBe(true);
+  });
+
   it('keeps environments apart in one Redis', async () => {
     const redis = await server();
     const [staging, production] = [
@@ -321,11 +334,19 @@ describe('options of a store in Redis', () => {
   });
 
   it('are refused with one TypeError that lists every problem', () => {
-    const options = { environment: 'a b', timeout: 0, evictionPolicy: 'ignore', fallback: true, onEvent: 'log', keyPrefix: 'x' };
+    const options = {
+      environment: 'a b',
+      timeout: 0,
+      evictionPolicy: 'ignore',
+      fallback: true,
+      usesPerClient: 0,
+      onEvent: 'log',
+      keyPrefix: 'x',
+    };
     const make = (): ReplayStore => nodeRedisReplayStore({} as NodeRedisClient, options as unknown as RedisReplayStoreOptions);
     expect(make).toThrow(TypeError);
     expect(make).toThrow(
-      /client: has no set, configGet, info, on\..*ioredisReplayStore\.\n- keyPrefix: is no option.*\n- environment: .*\n- timeout: .*\n- evictionPolicy: .*\n- fallback: .*\n- onEvent: /,
+      /client: has no set, configGet, info, on\..*ioredisReplayStore\.\n- keyPrefix: is no option.*\n- environment: .*\n- timeout: .*\n- evictionPolicy: .*\n- fallback: .*\n- usesPerClient: .*\n- onEvent: /,
     );
   });
 

@@ -57,4 +57,5 @@ export {
 } from './rejection.ts';
 export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
 export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
+export { type ClientShares, clientShares } from './replay/shares.ts';
 export type { Awaitable, Connection, EpochSeconds, Peer, ProtectedResourceRequest } from './request.ts';

@@ -299,7 +299,7 @@ export const REASONS = {
   },
   'replay.over_share': {
     status: 429,
-    text: 'This client sends more proofs than its share of the replay store, and the oldest are not over yet. Raise entries or share, or shorten dpop.window.',
+    text: 'This client sends more proofs than its share of the replay store, and the oldest are not over yet. Raise entries or share of the memory store, or usesPerClient of the one in Redis, or shorten dpop.window.',
   },
 
   'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },

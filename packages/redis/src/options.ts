@@ -21,6 +21,11 @@ export interface RedisReplayStoreOptions {
    * memory**: a proof can be used once in each. Such a store counts as `perProcess`, and the profile `fapi2` refuses it.
    */
   readonly fallback?: ReplayStore;
+  /**
+   * Live uses that one client may have, as each process counts what it records; beyond it 429. Default 250,000: 40 MB of Redis. A
+   * whole number from 1 to a thousand million.
+   */
+  readonly usesPerClient?: number;
   /** Called when Redis becomes unavailable and available, and with warnings. For the whole process: the channel `holdfast:replay-store`. */
   readonly onEvent?: (event: ReplayStoreEvent) => void;
 }
@@ -32,6 +37,7 @@ export interface StoreSettings {
   readonly timeout: number;
   readonly evictionPolicy: 'refuse' | 'warn';
   readonly fallback: ReplayStore | undefined;
+  readonly usesPerClient: number;
   readonly onEvent: ((event: ReplayStoreEvent) => void) | undefined;
 }
 
@@ -40,10 +46,12 @@ const OPTION_NAMES: Record<keyof RedisReplayStoreOptions, true> = {
   timeout: true,
   evictionPolicy: true,
   fallback: true,
+  usesPerClient: true,
   onEvent: true,
 };
 
 const TIMEOUT = { usual: 0.5, least: 0.01, most: 10 };
+const USES_PER_CLIENT = { usual: 250_000, most: 1e9 };
 
 /** Checks what was given, and throws one `TypeError` that lists every problem: those that were found in the client, and its own. */
 export function readOptions(what: string, clientProblems: readonly string[], given: RedisReplayStoreOptions): StoreSettings {
@@ -55,6 +63,7 @@ export function readOptions(what: string, clientProblems: readonly string[], giv
     timeout = TIMEOUT.usual,
     evictionPolicy = 'refuse',
     fallback,
+    usesPerClient = USES_PER_CLIENT.usual,
     onEvent,
   }: Partial<RedisReplayStoreOptions> = isObject ? given : {};
   if (!isObject) wrong('options', `Give an object with ${Object.keys(OPTION_NAMES).join(', ')}`);
@@ -68,9 +77,11 @@ export function readOptions(what: string, clientProblems: readonly string[], giv
   if (evictionPolicy !== 'refuse' && evictionPolicy !== 'warn') wrong('evictionPolicy', "Give 'refuse' or 'warn'");
   if (fallback !== undefined && (typeof fallback !== 'object' || fallback === null || typeof fallback.firstUse !== 'function'))
     wrong('fallback', 'Give memoryReplayStore(), or leave it out');
+  if (!Number.isInteger(usesPerClient) || usesPerClient < 1 || usesPerClient > USES_PER_CLIENT.most)
+    wrong('usesPerClient', `Give a whole number from 1 to ${USES_PER_CLIENT.most}`);
   if (onEvent !== undefined && typeof onEvent !== 'function') wrong('onEvent', 'Give a function');
   if (problems.length > 0) throw new TypeError(`${what} cannot start:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
-  return { environment: environment ?? '', timeout: timeout * 1000, evictionPolicy, fallback, onEvent };
+  return { environment: environment ?? '', timeout: timeout * 1000, evictionPolicy, fallback, usesPerClient, onEvent };
 }
 
 /** What an object lacks of these methods, in words; `undefined` where it has them all. */

@@ -1,4 +1,4 @@
-import type { ProofUse, ReplayStore } from '@holdfast/core';
+import { clientShares, type ProofUse, type ReplayStore } from '@holdfast/core';
 import { limited, type RedisCommands, RedisUnavailable } from './commands.ts';
 import { eventSink, type ReplayStoreEvent, warn } from './events.ts';
 import { evictionProblem } from './eviction-policy.ts';
@@ -24,6 +24,7 @@ export function redisStore(commands: RedisCommands, settings: StoreSettings): Re
   const { environment, timeout, evictionPolicy, fallback } = settings;
   const prefix = `holdfast:replay:${environment}:`;
   const ask = limited(commands, timeout);
+  const shares = clientShares(settings.usesPerClient);
   const publish = eventSink(settings.onEvent);
   let isAvailable = true;
   let warned: string | undefined;
@@ -84,14 +85,21 @@ export function redisStore(commands: RedisCommands, settings: StoreSettings): Re
     }
   }
 
+  async function record(use: ProofUse, count: () => void): Promise<boolean> {
+    const first = await set(use.key, lifetimeOf(use));
+    if (first) count();
+    return first;
+  }
+
   return {
     async firstUse(use) {
-      const milliseconds = lifetimeOf(use);
-      if (fallback === undefined) return set(use.key, milliseconds);
+      const count = shares.allow(use);
+      if (count === undefined) return 'over-share';
+      if (fallback === undefined) return record(use, count);
       // Both have to know every use, so that neither lets pass what the other has seen when Redis goes or comes back.
       const local = await fallback.firstUse(use);
       if (local !== true) return local;
-      return set(use.key, milliseconds).catch(unlessUnavailable);
+      return record(use, count).catch(unlessUnavailable);
     },
     async ready() {
       if (fallback !== undefined) await fallback.ready?.();

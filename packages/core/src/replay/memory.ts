@@ -1,6 +1,7 @@
-import { fromBase64url, randomSecret, sha256, toBase64url } from '#crypto';
+import { randomSecret, toBase64url } from '#crypto';
 import type { EpochSeconds } from '../request.ts';
 import type { ProofUse, ReplayStore } from './replay-store.ts';
+import { type Hash, HeldUses, keyedHash, SPAN, WORDS, wordsAt } from './shares.ts';
 
 export interface MemoryReplayStoreOptions {
   /** Uses that are remembered at most. A full store throws (503), until some are over. Default 1,000,000: 32 MB when full. */
@@ -14,16 +15,10 @@ class ReplayStoreFull extends Error {
   override readonly name = 'ReplayStoreFull';
 }
 
-/** Uses that end within the same time are kept together, so that they are dropped together: in seconds. */
-const SPAN = 60;
-/** 128 bits of a keyed hash, as four words: 16 bytes. */
-const WORDS = 4;
 /** A table grows by half when it is three quarters full: 21 to 32 bytes an entry. */
 const FIRST_CAPACITY = 256;
 const MOST_FILLED = 0.75;
 const GROWTH = 1.5;
-/** Rows of counters; with four, an estimate is too high by more than its bound for one client in 50. */
-const ROWS = 4;
 
 /**
  * A replay store in the memory of this process: for one process, or where each process has its own clients. Nothing in it ticks:
@@ -41,7 +36,9 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
   const mostOfClient = Math.max(1, Math.floor(entries * share));
   // The error of a count-min sketch is e/width of all entries: this many counters make it a hundredth of the share.
   const width = Math.min(nextPowerOfTwo(272 / share), Math.max(1024, nextPowerOfTwo(entries)));
-  const generations = new Map<number, Generation>();
+  const held = new HeldUses(width);
+  /** By the span in which their uses end. */
+  const tables = new Map<number, Table>();
   let latest = Number.NEGATIVE_INFINITY;
   let live = 0;
 
@@ -50,42 +47,29 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
     const former = Math.floor(latest / SPAN);
     latest = now;
     if (Math.floor(now / SPAN) === former) return;
-    for (const [span, { table }] of generations) {
+    for (const [span, table] of tables) {
       if ((span + 1) * SPAN > now) continue;
       live -= table.size;
-      generations.delete(span);
+      tables.delete(span);
     }
+    held.dropOver(now);
   }
 
   function isKnown(hash: Hash): boolean {
-    for (const { table } of generations.values()) if (table.has(hash)) return true;
+    for (const table of tables.values()) if (table.has(hash)) return true;
     return false;
-  }
-
-  function heldBy(client: Hash): number {
-    let least = Number.POSITIVE_INFINITY;
-    for (let row = 0; row < ROWS; row += 1) {
-      const at = counterOf(client, row, width);
-      let held = 0;
-      for (const { counters } of generations.values()) held += counters[at] ?? 0;
-      least = Math.min(least, held);
-    }
-    return least;
   }
 
   function record(hash: Hash, client: Hash, until: EpochSeconds): void {
     const span = Math.floor(until / SPAN);
-    let generation = generations.get(span);
-    if (generation === undefined) {
-      generation = { table: new Table(), counters: new Uint32Array(ROWS * width) };
-      generations.set(span, generation);
+    let table = tables.get(span);
+    if (table === undefined) {
+      table = new Table();
+      tables.set(span, table);
     }
-    generation.table.add(hash);
+    table.add(hash);
     live += 1;
-    for (let row = 0; row < ROWS; row += 1) {
-      const at = counterOf(client, row, width);
-      generation.counters[at] = (generation.counters[at] ?? 0) + 1;
-    }
+    held.add(client, span);
   }
 
   return {
@@ -95,18 +79,12 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
       const hash = keyedHash(secret, key);
       if (isKnown(hash)) return false;
       const counted = keyedHash(secret, client);
-      if (heldBy(counted) >= mostOfClient) return 'over-share';
+      if (held.of(counted) >= mostOfClient) return 'over-share';
       if (live >= entries) throw new ReplayStoreFull(`The replay store holds ${entries} live uses, which is its limit.`);
       record(hash, counted, until);
       return true;
     },
   };
-}
-
-interface Generation {
-  readonly table: Table;
-  /** How often each counter was counted up by uses of this table. */
-  readonly counters: Uint32Array;
 }
 
 /** A set of 128-bit hashes: open addressing with linear probing. Nothing is ever taken out of it. */
@@ -153,25 +131,6 @@ class Table {
       if (a !== 0) this.#put(a, b, c, d);
     }
   }
-}
-
-/** 128 bits. The first word is never 0, which marks an empty place. */
-type Hash = readonly [number, number, number, number];
-
-function wordsAt(words: Uint32Array, at: number): Hash {
-  return [words[at] ?? 0, words[at + 1] ?? 0, words[at + 2] ?? 0, words[at + 3] ?? 0];
-}
-
-/** The beginning of SHA-256 of secret and text. */
-function keyedHash(secret: string, text: string): Hash {
-  const { buffer, byteOffset } = fromBase64url(sha256(secret + text));
-  const [a, b, c, d] = wordsAt(new Uint32Array(buffer.slice(byteOffset, byteOffset + 4 * WORDS)), 0);
-  return [a || 1, b, c, d];
-}
-
-/** `width` is a power of two, and each row has its own word of the hash. */
-function counterOf(client: Hash, row: number, width: number): number {
-  return row * width + ((client[row] ?? 0) & (width - 1));
 }
 
 function nextPowerOfTwo(least: number): number {
