@@ -21,16 +21,16 @@ const ROOMS: Record<string, readonly string[]> = {
   discovery: [],
   events: ['rejection', 'request'],
   redaction: [],
-  challenge: ['rejection'],
+  challenge: ['rejection', 'request'],
   keys: ['crypto', 'discovery', 'rejection', 'request'],
   replay: ['crypto', 'request'],
   certificate: ['check', 'crypto', 'events', 'rejection', 'request'],
   // The stages, each below the next.
   'access-token': ['crypto', 'discovery', 'events', 'keys', 'rejection', 'request', 'slot'],
   confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
-  authorization: ['access-token', 'confirmation', 'rejection'],
+  authorization: ['access-token', 'confirmation', 'rejection', 'request'],
   // What puts the stages together.
-  options: ['access-token', 'certificate', 'check', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
+  options: ['access-token', 'certificate', 'challenge', 'check', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request'],
   'protected-resource': [
     'access-token',
     'authorization',
@@ -71,7 +71,15 @@ type Kind = 'type' | 'dynamic' | 'static';
 
 /** What is not ours: in which files (or folders) of core, and how at most. */
 const DEPENDENCIES: Record<string, Record<string, Kind>> = {
-  jose: { 'access-token/': 'static', 'keys/': 'static', 'crypto/web.ts': 'static', 'options/keys.ts': 'type' },
+  jose: {
+    'access-token/': 'static',
+    'keys/': 'static',
+    'crypto/web.ts': 'static',
+    'options/keys.ts': 'type',
+    'options/introspection.ts': 'type',
+    'options/metadata.ts': 'type',
+    'challenge/metadata.ts': 'dynamic',
+  },
   '@noble/hashes/hmac.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/sha2.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/utils.js': { 'crypto/web.ts': 'static' },
@@ -81,10 +89,12 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'ipaddr.js': { 'certificate/peers.web.ts': 'static' },
   'lru-cache': {
     'access-token/cache.ts': 'static',
+    'access-token/introspection.ts': 'static',
     'certificate/chain.ts': 'static',
     'certificate/forwarded.ts': 'static',
     'keys/proof-key.ts': 'static',
   },
+  oauth4webapi: { 'access-token/introspection-request.ts': 'dynamic' },
   'node:cluster': { 'events.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'events.ts': 'static', 'certificate/tls-connection.ts': 'static' },

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { tlsConnection } from './certificate/tls-connection.ts';
-import type { Fields, Refusal } from './challenge/refusal.ts';
+import type { Answer, Fields } from './challenge/refusal.ts';
 import type { Connection, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -97,8 +97,8 @@ export function errorHeaders(fields: Fields): Record<string, string | string[]> 
   return Object.fromEntries(linesByName(fields.filter(([name]) => name !== EXPOSE)));
 }
 
-/** Answers a request with its refusal: status, fields, and the body as JSON where it has one. */
-export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Refusal): void {
+/** Answers a request in the place of its route, with a refusal or with metadata: status, fields, and the body as JSON where it has one. */
+export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Answer): void {
   response.statusCode = refusal.status;
   setFields(response, refusal.fields);
   if (refusal.body === undefined) {

@@ -1,10 +1,11 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
-import { keysOfIssuer } from './access-token/issuers.ts';
-import { jwtAccessToken } from './access-token/jwt.ts';
-import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
+import { trustedIssuers, trustedIssuer } from './access-token/issuers.ts';
+import { authorizeToken } from './authorization/authorize-token.ts';
+import type { PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
+import { type PublishedMetadata, publishMetadata } from './challenge/metadata.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
@@ -39,6 +40,8 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
+  /** What is published about the resource (RFC 9728); absent where nothing is. An adapter asks it before `verify` for its answer. */
+  readonly metadata: PublishedMetadata | undefined;
 }
 
 /** What is known of a request as it goes up the pipeline; for the challenge and the event. */
@@ -59,8 +62,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 ): ProtectedResource<C> {
   const settings = readOptions(options);
   const { now, certificate: source, dpop: dpopSettings } = settings;
-  const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
-  const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
+  const { issuerFor, cache } = settings;
+  const uncached = trustedIssuers(settings.issuers.map((one) => trustedIssuer({ ...settings, ...one })));
+  const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
@@ -68,11 +72,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
       dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
     ],
-    settings.unconstrained,
   );
+  const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
     scheme,
-    parameters: { realm: settings.realm, algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined },
+    parameters: {
+      realm: settings.realm,
+      algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined,
+      resource_metadata: metadata?.url,
+    },
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
@@ -81,6 +89,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   /** `undefined` says that nothing was asked for that needs access. */
   function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
+    if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
     if (isRejection(presented)) return presented;
@@ -91,14 +100,17 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    return andThen(authenticate(presented, at), (token) => {
-      if (isRejection(token)) return token;
-      trail.issuer = token.issuer;
-      trail.clientId = token.claims.client_id;
-      const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-      // The type of further claims is the application's word; iss, exp and aud were checked.
-      return confirm(token, presentation) as Awaitable<ConfirmedToken<C> | Rejection>;
-    });
+    const judgeFor = (selected: string | undefined): Awaitable<ConfirmedToken<C> | Rejection> =>
+      andThen(authenticate(presented, at, selected), (token) => {
+        if (isRejection(token)) return token;
+        trail.issuer = token.issuer;
+        trail.clientId = token.clientId;
+        const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
+        // The type of further claims is the application's word; iss, exp and aud were checked.
+        return confirm(token, presentation) as Awaitable<ConfirmedToken<C> | Rejection>;
+      });
+    if (issuerFor === undefined) return judgeFor(undefined);
+    return andThen(issuerFor(request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : reject('token.tenant')));
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -127,6 +139,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
     if (sink.observed()) publish(result, trail, start);
     return result;
+  }
+
+  /** What a function of the application throws is our fault, as a clock is that fails. */
+  function objectionTo(access: Access<C>, requirements: PreparedRequirements): Rejection | undefined {
+    try {
+      return authorizeToken(access, requirements, settings);
+    } catch (error) {
+      return reject('unavailable.internal', { detail: nameOf(error) });
+    }
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
@@ -170,28 +191,39 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       return decision;
     },
     authorize(access, requirements) {
-      const objection = authorizeToken(access, requirements);
+      const objection = objectionTo(access, requirements);
       if (objection === undefined) return access;
-      const { scheme, issuer, claims } = access;
+      const { scheme, issuer, clientId } = access;
       const result = refusal(objection, scheme);
-      if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
+      if (sink.observed()) publish(result, { scheme, issuer, clientId }, 0);
       return result;
     },
     async ready() {
       const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
-      await Promise.all([authenticate.ready(), settings.certificatePolicy?.ready?.(), store()]);
+      await Promise.all([authenticate.ready(), metadata?.ready(), settings.certificatePolicy?.ready?.(), store()]);
     },
     close: () => authenticate.close(),
     revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
+    metadata,
   };
 }
 
 function grant<C extends AccessTokenClaims>(
-  { issuer, claims, scheme, confirmations, fields: own }: ConfirmedToken<C>,
+  { issuer, claims, scheme, confirmations, scopes, clientId, fields: own }: ConfirmedToken<C>,
   always: Fields,
 ): Access<C> {
   const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
-  const granted = { granted: true, issuer, claims, scheme, confirmations, confirmed: confirmations.length > 0, fields } as const;
+  const granted = {
+    granted: true,
+    issuer,
+    claims,
+    scheme,
+    confirmations,
+    confirmed: confirmations.length > 0,
+    scopes,
+    clientId,
+    fields,
+  } as const;
   return Object.freeze(granted) as Access<C>;
 }
 

@@ -52,6 +52,10 @@ export interface ConfirmedToken<C extends AccessTokenClaims = AccessTokenClaims>
   readonly scheme: Scheme;
   /** Every member of `cnf` that is understood. Empty only where the resource accepts tokens without `cnf`. */
   readonly confirmations: readonly Confirmation[];
+  /** Wherever the issuer writes them. */
+  readonly scopes: readonly string[];
+  /** The client that the token was issued to, wherever the issuer writes it. */
+  readonly clientId: string | undefined;
   /** Fields that the response has to carry. */
   readonly fields: Fields;
 }
@@ -77,23 +81,23 @@ export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentatio
  * is understood must hold, and the scheme must be the bound one, both ways; other members are ignored; a `cnf` without one that
  * is understood is refused. What a token requires is read once per token, and confirmed on every request.
  */
-export function confirmToken(methods: readonly ConfirmationMethod[], unconstrained: 'refuse' | 'accept'): ConfirmToken {
+export function confirmToken(methods: readonly ConfirmationMethod[]): ConfirmToken {
   const read = slot<Binding | Rejection>();
   return (token, presentation) => {
     let binding = read.get(token);
     if (binding === undefined) {
-      binding = readBinding(token.claims, methods, unconstrained);
+      binding = readBinding(token, methods);
       read.set(token, binding);
     }
     if (isRejection(binding)) return binding;
-    const { issuer, claims } = token;
+    const { issuer, claims, scopes, clientId } = token;
     const { scheme } = presentation.token;
     if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
 
     const { required, confirmations } = binding;
     return andThen(confirmEach(required, presentation), (held) => {
       if (isRejection(held)) return held;
-      const sent = confirmedToken({ issuer, claims, scheme, confirmations, fields: held.fields });
+      const sent = confirmedToken({ issuer, claims, scheme, confirmations, scopes, clientId, fields: held.fields });
       return held.effects.length === 0 ? sent : andThen(takeEffect(held.effects), (objection) => objection ?? sent);
     });
   };
@@ -126,37 +130,60 @@ function takeEffect([effect, ...others]: readonly Effect[]): Awaitable<Rejection
   return effect === undefined ? undefined : andThen(effect(), (objection) => objection ?? takeEffect(others));
 }
 
-function readBinding(
-  claims: AccessTokenClaims,
-  methods: readonly ConfirmationMethod[],
-  unconstrained: 'refuse' | 'accept',
-): Binding | Rejection {
-  // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
-  if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
-  const { cnf } = claims;
-  if (callsItselfDpop(claims) && !(isObject(cnf) && Object.hasOwn(cnf, 'jkt'))) return reject('cnf.presented_as_dpop');
-  if (!('cnf' in claims))
-    return unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE, confirmations: NONE } : reject('cnf.absent');
-  if (!isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
-  const understood = methods.filter(({ member }) => Object.hasOwn(cnf, member));
-  if (understood.length === 0) return reject('cnf.not_understood');
+/** What all that is said of a token asks for together: of two statements about the binding, the stricter stands. */
+function readBinding({ statements, binding }: AuthenticatedToken, methods: readonly ConfirmationMethod[]): Binding | Rejection {
   const required: { readonly method: ConfirmationMethod; readonly thumbprint: string }[] = [];
-  for (const method of understood) {
-    const thumbprint = cnf[method.member];
-    if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) {
-      const isHex = typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint);
-      return reject(isHex ? 'cnf.hex_thumbprint' : 'cnf.malformed', { detail: method.member });
+  for (const statement of statements) {
+    const asked = readStatement(statement, methods, binding.topLevel);
+    if (isRejection(asked)) return asked;
+    for (const one of asked) {
+      if (!required.some(({ method, thumbprint }) => method === one.method && thumbprint === one.thumbprint)) required.push(one);
     }
-    required.push({ method, thumbprint });
+  }
+  if (required.length === 0) {
+    return binding.unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE, confirmations: NONE } : reject('cnf.absent');
   }
   // With a DPoP key it is a DPoP token, whatever else it is bound to.
-  const scheme = understood.some((method) => method.scheme === 'DPoP') ? 'DPoP' : 'Bearer';
+  const scheme = required.some(({ method }) => method.scheme === 'DPoP') ? 'DPoP' : 'Bearer';
+  // What costs little comes first.
+  required.sort((one, other) => methods.indexOf(one.method) - methods.indexOf(other.method));
   const confirmations = required.map(({ method: { member }, thumbprint }) => Object.freeze({ member, thumbprint }));
   return { scheme, required, confirmations: Object.freeze(confirmations) };
 }
 
+/** What one statement asks for; nothing, only where it says nothing of a binding. */
+function readStatement(
+  claims: Readonly<Record<string, unknown>>,
+  methods: readonly ConfirmationMethod[],
+  topLevel: readonly string[],
+): { readonly method: ConfirmationMethod; readonly thumbprint: string }[] | Rejection {
+  const outside = ['x5t#S256', 'jkt'].filter((member) => member in claims);
+  // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
+  if (outside.some((member) => !topLevel.includes(member))) return reject('cnf.top_level');
+  const { cnf } = claims;
+  if (callsItselfDpop(claims) && !(isObject(cnf) && Object.hasOwn(cnf, 'jkt'))) return reject('cnf.presented_as_dpop');
+  if ('cnf' in claims && !isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
+  const inside = isObject(cnf) ? methods.filter(({ member }) => Object.hasOwn(cnf, member)) : [];
+  if ('cnf' in claims && inside.length === 0) return reject('cnf.not_understood');
+  const required: { readonly method: ConfirmationMethod; readonly thumbprint: string }[] = [];
+  for (const method of methods) {
+    const thumbprints = [
+      ...(isObject(cnf) && inside.includes(method) ? [cnf[method.member]] : []),
+      ...(outside.includes(method.member) ? [claims[method.member]] : []),
+    ];
+    for (const thumbprint of new Set(thumbprints)) {
+      if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) {
+        const isHex = typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint);
+        return reject(isHex ? 'cnf.hex_thumbprint' : 'cnf.malformed', { detail: method.member });
+      }
+      required.push({ method, thumbprint });
+    }
+  }
+  return required;
+}
+
 /** `token_type` of an introspection response (RFC 9449 §6.2), or of a server that writes it into the token. */
-function callsItselfDpop({ token_type: type }: AccessTokenClaims): boolean {
+function callsItselfDpop({ token_type: type }: Readonly<Record<string, unknown>>): boolean {
   return typeof type === 'string' && type.toLowerCase() === 'dpop';
 }
 

@@ -1,37 +1,40 @@
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
-import type { KeyOrigin } from '../access-token/issuers.ts';
+import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isSecureUrl } from '../discovery/metadata.ts';
 import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
-import type { EpochSeconds } from '../request.ts';
-import { Check, stringsIn } from '../check.ts';
+import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { Check } from '../check.ts';
 import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
 import { type DpopOptions, readDpop } from './dpop.ts';
-import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
+import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
+import { type MetadataOptions, readMetadata } from './metadata.ts';
 import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
-export interface ProtectedResourceOptions {
+export interface ProtectedResourceOptions extends TokenOptions {
   /**
    * The issuer identifier of the authorization server, character by character as in its tokens (`iss`). Its metadata and keys
-   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface.
+   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface. Or a list of several
+   * issuers, each with what is its own.
    */
-  readonly issuer: string;
+  readonly issuer: string | readonly (string | IssuerOptions)[];
+  /**
+   * For an API with several tenants: which of the registered issuers this request may have a token from, told by the request (its
+   * host, its path), never by the token. A name that is not registered, or none, is refused with 401; it makes no issuer. A
+   * function that throws is 503.
+   */
+  readonly issuerFor?: (request: ProtectedResourceRequest) => Awaitable<string | undefined>;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
   /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
   readonly certificate?: CertificateSource;
   /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
   readonly certificatePolicy?: CertificatePolicyOptions;
-  /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
-  readonly unconstrained?: 'refuse' | 'accept';
-  /** `alg` values of access tokens. By default ES, PS and RS with 256, 384 and 512 bits, EdDSA and Ed25519. */
-  readonly algorithms?: readonly string[];
   /**
    * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
    * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
@@ -62,10 +65,13 @@ export interface ProtectedResourceOptions {
   readonly earlyData?: 'refuse' | 'accept';
   /** Seconds by which the clocks may differ when `exp`, `nbf` and `iat` are compared: 5 by default, 60 at most. */
   readonly clockTolerance?: number;
-  /** Keys that are given, or how fetched ones are kept. */
-  readonly keys?: GivenJwks | GivenPem | FetchedKeys;
   /** Tokens that passed are remembered, but never what depends on the request. `false` judges each anew. */
   readonly cache?: false | Partial<CacheLimits>;
+  /**
+   * Publish metadata of this resource (RFC 9728), and name it in every challenge (`resource_metadata`). `true` says what follows from
+   * the other options. By default off; on with the profile `mcp`.
+   */
+  readonly metadata?: boolean | MetadataOptions;
   /** The `realm` of challenges. By default the audience. */
   readonly realm?: string;
   /** An `access_token` in the query beside the field: 400 `invalid_request` (RFC 6750 §2), or ignored (OAuth 2.1 §5.1). Alone it is never read. */
@@ -80,17 +86,16 @@ export interface ProtectedResourceOptions {
 
 /** Options checked, copied and complete. */
 export interface ResourceSettings extends ExtractOptions {
-  readonly issuer: string;
+  readonly issuers: readonly IssuerSettings[];
+  readonly issuerFor: ((request: ProtectedResourceRequest) => Awaitable<string | undefined>) | undefined;
   readonly audience: readonly string[];
   readonly certificate: CertificateSource | undefined;
   readonly certificatePolicy: CertificatePolicy | undefined;
-  readonly unconstrained: 'refuse' | 'accept';
-  readonly algorithms: readonly string[];
-  readonly requiredClaims: readonly string[];
   readonly clockTolerance: number;
-  readonly keys: KeyOrigin;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
+  /** Absent where nothing is published. */
+  readonly metadata: MetadataSettings | undefined;
   /** Absent where DPoP is not offered. */
   readonly dpop: DpopSettings | undefined;
   readonly credentials: 'required' | 'optional';
@@ -101,16 +106,15 @@ export interface ResourceSettings extends ExtractOptions {
   readonly now: () => EpochSeconds;
 }
 
-const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
 const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
 
 const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   issuer: true,
   audience: true,
+  issuerFor: true,
   certificate: true,
   certificatePolicy: true,
-  unconstrained: true,
-  algorithms: true,
+  ...TOKEN_OPTION_NAMES,
   profiles: true,
   publicUrl: true,
   dpop: true,
@@ -119,8 +123,8 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   cors: true,
   earlyData: true,
   clockTolerance: true,
-  keys: true,
   cache: true,
+  metadata: true,
   realm: true,
   queryToken: true,
   onEvent: true,
@@ -132,26 +136,39 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
 export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const check = new Check();
   const o = check.object('options', given, OPTION_NAMES);
-  const audience = readAudience(check, o['audience']);
-  const demands = demandsOf(readProfiles(check, o['profiles']));
-  const allowed = ALGORITHMS.filter(demands.allows);
+  const audience = readAudience(check, 'audience', o['audience']);
+  const profiles = readProfiles(check, o['profiles']);
+  const demands = demandsOf(profiles);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
+  const issuers = readIssuers(check, o, audience, demands);
+  const now = readClock(check, o['now']);
   const certificate = check.callable<CertificateSource>(
     'certificate',
     o['certificate'],
     'a certificate source, as fromTls() or nginx({ trust })',
   );
   const settings: ResourceSettings = {
-    issuer: readIssuer(check, o['issuer']),
+    issuers,
+    issuerFor: check.callable<(request: ProtectedResourceRequest) => Awaitable<string | undefined>>(
+      'issuerFor',
+      o['issuerFor'],
+      'a function that takes the request and returns the identifier of a registered issuer',
+    ),
     audience,
     certificate,
     certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
-    unconstrained: check.oneOf('unconstrained', o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
-    algorithms: check.list('algorithms', o['algorithms'], allowed, allowed),
-    requiredClaims: demands.claims,
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
-    keys: readKeyOrigin(check, o['keys']),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
+    metadata: readMetadata(check, o['metadata'], {
+      audience,
+      issuers,
+      hasTenants: o['issuerFor'] !== undefined,
+      certificate: o['certificate'] !== undefined,
+      dpop,
+      schemes,
+      isMcp: profiles.includes('mcp'),
+      now,
+    }),
     realm: readRealm(check, o['realm'] === undefined ? audience[0] : o['realm']),
     queryToken: check.oneOf('queryToken', o['queryToken'], ['refuse', 'ignore']),
     schemes,
@@ -161,36 +178,11 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     earlyData: check.oneOf('earlyData', o['earlyData'], ['refuse', 'accept']),
     onEvent: check.callable<(event: ResourceEvent) => void>('onEvent', o['onEvent'], 'a function'),
     fetch: check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init)),
-    now: monotone(
-      check.callable<() => EpochSeconds>('now', o['now'], 'a function that returns seconds since 1970') ??
-        (() => Math.floor(Date.now() / 1000)),
-    ),
+    now,
   };
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
   return settings;
-}
-
-function readIssuer(check: Check, value: unknown): string {
-  const isIssuer = typeof value === 'string' && isSecureUrl(value) && !/[?#]/.test(value);
-  if (isIssuer) return value;
-  check.wrong(
-    'issuer',
-    value,
-    "Give the authorization server's issuer identifier, an https URL without user, query and fragment (http only on the loopback interface), as 'https://as.example.com'",
-  );
-  return '';
-}
-
-function readAudience(check: Check, value: unknown): readonly string[] {
-  const list = stringsIn(value);
-  if (list !== undefined && list.length > 0 && !list.includes('')) return list;
-  check.wrong(
-    'audience',
-    value,
-    "Say which resource tokens must be for (aud), as 'https://api.example.com'; accepting tokens for any resource is not possible",
-  );
-  return [''];
 }
 
 function readRealm(check: Check, value: unknown): string {
@@ -225,6 +217,11 @@ function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
       'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
     );
   }
+}
+
+function readClock(check: Check, value: unknown): () => EpochSeconds {
+  const given = check.callable<() => EpochSeconds>('now', value, 'a function that returns seconds since 1970');
+  return monotone(given ?? (() => Math.floor(Date.now() / 1000)));
 }
 
 /** What was fresh once stays used up: a clock that is set back does not bring anything back to life. */

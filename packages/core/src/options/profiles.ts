@@ -9,6 +9,10 @@ const WIDEST_PROOF_WINDOW = { past: 3600, future: 300 };
 /** What a profile asks for; what it does not name is as without it. */
 interface Profile {
   readonly claims?: readonly string[];
+  /** Values of `typ`. */
+  readonly types?: readonly string[];
+  /** Tokens must name the resource, whatever the provider does. */
+  readonly audience?: true;
   readonly algorithms?: readonly string[];
   readonly window?: { readonly past: number; readonly future: number };
   readonly boundTokens?: true;
@@ -16,7 +20,7 @@ interface Profile {
 }
 
 const PROFILES: Readonly<Record<ProfileName, Profile>> = {
-  rfc9068: { claims: ['sub', 'client_id', 'iat', 'jti'] },
+  rfc9068: { claims: ['sub', 'client_id', 'iat', 'jti'], types: ['at+jwt'], audience: true },
   // FAPI 2.0 Security Profile §5.3.4, §5.4.1, §5.3.2.1
   fapi2: {
     algorithms: ['ES256', 'PS256', 'EdDSA', 'Ed25519'],
@@ -24,12 +28,14 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     boundTokens: true,
     sharedReplay: true,
   },
-  mcp: { window: { past: 300, future: 300 } },
+  mcp: { audience: true, window: { past: 300, future: 300 } },
 };
 
 /** What several profiles ask for together. */
 export interface Demands {
   readonly claims: readonly string[];
+  readonly allowsType: (typ: string) => boolean;
+  readonly audience: boolean;
   readonly allows: (algorithm: string) => boolean;
   readonly window: { readonly past: number; readonly future: number };
   readonly boundTokens: boolean;
@@ -41,6 +47,8 @@ export function demandsOf(names: readonly ProfileName[]): Demands {
   const profiles = names.map((name) => PROFILES[name]);
   return {
     claims: profiles.flatMap(({ claims = [] }) => claims),
+    allowsType: (typ) => profiles.every(({ types }) => types === undefined || types.includes(typ)),
+    audience: profiles.some(({ audience }) => audience),
     allows: (algorithm) => profiles.every(({ algorithms }) => algorithms === undefined || algorithms.includes(algorithm)),
     window: {
       past: Math.min(WIDEST_PROOF_WINDOW.past, ...profiles.map(({ window = WIDEST_PROOF_WINDOW }) => window.past)),
