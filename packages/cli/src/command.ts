@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { refuseTokens, UsageError } from './arguments.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a command takes, and how its help describes it. */
@@ -21,6 +22,8 @@ export interface Command {
   readonly options: Readonly<Record<string, CommandOption>>;
   /** Paragraphs after the options. */
   readonly notes: readonly string[];
+  /** The exit code where it has not run at all; {@link NOT_RUN} unless it says otherwise. */
+  readonly notRun?: number;
   /** Runs, and resolves with the exit code. Throws a {@link UsageError} for what whoever called it can mend. */
   run(given: Given, terminal: Terminal): Promise<number>;
 }
@@ -36,11 +39,6 @@ export interface Given {
 
 /** The exit code where a command has not run at all: wrong options, a file that cannot be read, no permission. */
 export const NOT_RUN = 3;
-
-/** A mistake of whoever called the command, in words that say how to mend it. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
 
 const HELP: CommandOption = { short: 'h', text: 'Shows this, and does nothing else.' };
 
@@ -69,6 +67,7 @@ export async function runCommandLine(
     return NOT_RUN;
   }
   try {
+    refuseTokens(rest);
     const given = parse(command, rest);
     if (given.flag('help')) {
       terminal.out(helpOf(command, terminal.columns));
@@ -78,7 +77,7 @@ export async function runCommandLine(
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     terminal.err(`holdfast ${command.name}: ${error.message}\nSee: holdfast ${command.name} --help`);
-    return NOT_RUN;
+    return command.notRun ?? NOT_RUN;
   }
 }
 

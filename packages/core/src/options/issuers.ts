@@ -47,7 +47,20 @@ export interface IssuerSettings {
   readonly introspection: IntrospectionOfIssuer | undefined;
 }
 
-const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
+/** `alg` values of access tokens that are accepted by default; there are no others to choose from. */
+export const ALGORITHMS: readonly string[] = [
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'EdDSA',
+  'Ed25519',
+];
 
 export const TOKEN_OPTION_NAMES: Record<keyof TokenOptions, true> = {
   algorithms: true,
@@ -166,6 +179,6 @@ function readClientIds(check: Check, option: string, value: unknown, { audience 
   return list;
 }
 
-function isProvider(value: unknown): value is ProviderName {
+export function isProvider(value: unknown): value is ProviderName {
   return typeof value === 'string' && Object.hasOwn(PROVIDERS, value);
 }
