@@ -75,10 +75,16 @@ export async function runCommandLine(
     }
     return await command.run(given, terminal);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    terminal.err(`holdfast ${command.name}: ${error.message}\nSee: holdfast ${command.name} --help`);
+    // What else is thrown may quote what was read, which may be a secret or steer the terminal.
+    const message = error instanceof UsageError ? error.message : `a failure that nobody expected (${nameOf(error)}). Please report it.`;
+    terminal.err(`holdfast ${command.name}: ${message}\nSee: holdfast ${command.name} --help`);
     return command.notRun ?? NOT_RUN;
   }
+}
+
+function nameOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` ${error.code}` : '';
+  return error instanceof Error ? `${error.name}${code}` : typeof error;
 }
 
 function parse(command: Command, args: readonly string[]): Given {

@@ -119,7 +119,7 @@ function certificateFindings(bound: unknown, { certificates, decoded }: Material
     ];
   }
   findings.unshift(
-    say('wrong', `The certificate is another one. Expected ${quoted(expected ?? bound)}, found ${found}: ${described(presented)}.`),
+    say('wrong', `The certificate is another one. Expected ${expected ?? quoted(bound)}, found ${found}: ${described(presented)}.`),
   );
   findings.push(otherCertificate(expected, presented, certificates, decoded.claims?.['iat']));
   return findings;

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { ProviderName, Scheme } from '@holdfast/core';
-import { isSecureUrl, PROVIDER_NAMES } from '@holdfast/core/diagnosis';
+import { isSecureUrl, normaliseTargetUri, PROVIDER_NAMES } from '@holdfast/core/diagnosis';
 import { UsageError } from '../arguments.ts';
 import type { Command, Given } from '../command.ts';
 import { EXIT } from '../findings.ts';
@@ -148,7 +148,8 @@ function readProvider(text: string | undefined): ProviderName | undefined {
 
 function readUrls(given: Given, name: 'url' | 'issuer'): readonly string[] {
   const urls = given.values(name);
-  if (urls.every((url) => isSecureUrl(url) && !(name === 'issuer' && /[?#]/.test(url)))) return urls;
+  if (urls.every((url) => isSecureUrl(url) && normaliseTargetUri(url) !== undefined && !(name === 'issuer' && /[?#]/.test(url))))
+    return urls;
   throw new UsageError(
     `--${name}: give an https URL (http only on the loopback interface), without a user${name === 'issuer' ? ', query and fragment' : ''}.`,
   );

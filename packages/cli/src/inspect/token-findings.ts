@@ -73,6 +73,10 @@ function headerFindings(header: Members, claims: Members, { provider }: Material
   const looks = idTokenSigns(claims);
   if (looks.length > 0 && type !== 'at+jwt')
     findings.push(say('wrong', `It looks like an ID token: it has ${looks.join(', ')}. Those are for the client, and no API takes them.`));
+  else if (!isAccepted && ['client_id', 'scope', 'scp', 'azp', 'cid'].every((name) => claims[name] === undefined))
+    findings.push(
+      say('wrong', 'Nothing in it is as in an access token, neither client_id nor scope: it may be an ID token, which no API takes.'),
+    );
   const another = isAccepted && shape !== undefined ? notAnAccessToken(type, claims, shape) : undefined;
   if (another !== undefined) {
     findings.push(

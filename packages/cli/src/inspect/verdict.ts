@@ -13,7 +13,7 @@ import {
   type Refusal,
   type Scheme,
 } from '@holdfast/core';
-import { isSecureUrl } from '@holdfast/core/diagnosis';
+import { isSecureUrl, normaliseTargetUri } from '@holdfast/core/diagnosis';
 import { type Exchange, notingFetch } from '../issuer-fetch.ts';
 import type { Material } from './material.ts';
 
@@ -108,6 +108,8 @@ function optionsOf(material: Material, issuer: readonly IssuerOptions[], fetch: 
   return {
     issuer,
     audience: audiencesOf(material),
+    // By default it is the audience, which here anybody may have written.
+    realm: 'inspect',
     certificate: () => certificate && certificateOf(certificate.certificate.raw),
     publicUrl: origin,
     dpop: true,
@@ -130,7 +132,8 @@ export function targetOf({ url, method, proof }: Pick<Material, 'url' | 'method'
   readonly method: string;
 } {
   const { htu, htm } = proof?.decoded.claims ?? {};
-  const uri = url ?? (typeof htu === 'string' && isSecureUrl(htu) ? htu : NOBODY);
+  const named = url ?? htu;
+  const uri = typeof named === 'string' && isSecureUrl(named) && normaliseTargetUri(named) !== undefined ? named : NOBODY;
   const [, origin = NOBODY, path = ''] = /^(https?:\/\/[^/?#]*)([^?#]*)/i.exec(uri) ?? [];
   // Without the query, which no proof names: a token in it would be another fault than those that are asked about.
   return { origin, target: path === '' ? '/' : path, method: method ?? (typeof htm === 'string' ? htm : 'GET') };
