@@ -1,4 +1,4 @@
-import { createServer, get, IncomingMessage } from 'node:http';
+import { createServer, get, IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, createSecureServer, type ClientHttp2Session } from 'node:http2';
 import { createServer as createTlsServer } from 'node:https';
 import { once } from 'node:events';
@@ -6,15 +6,68 @@ import { mkdtempSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Access, fromTls, type ProtectedResource, protectedResource, type Refusal } from '@holdfast/core';
-import { nodeRequest, sendRefusal } from '@holdfast/core/node';
+import {
+  type Access,
+  fromTls,
+  prepareRequirements,
+  type ProtectedResource,
+  protectedResource,
+  type Refusal,
+  UNPROTECTED,
+} from '@holdfast/core';
+import { isOver, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
 import { requestOnce } from '@holdfast/test-support/clients';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { adapterContract, type ContractApp, grantedTo, serve } from './contract.ts';
 
 const AUDIENCE = 'https://rs.example.com';
+
+adapterContract('bare node:https and node:http2', (contract) => serve(listenerOf(contract), contract), {
+  http2: true,
+  errorHandler: false,
+});
+
+/** The application of the contract, by hand: what every adapter does is three calls. */
+function listenerOf({ options, other, reached, stream }: ContractApp): (request: IncomingMessage, response: ServerResponse) => void {
+  const [first, second] = [protectedResource(options), protectedResource(other)];
+  const write = prepareRequirements({ scope: 'write' });
+
+  return async (request, response) => {
+    const { method = '', url = '' } = request;
+    const path = url.replace(/^https?:\/\/[^/]*/, '').replace(/\?.*$/, '');
+    const json = (value: unknown): void => void response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
+    if (path === '/answered/r') response.writeHead(408).end('late');
+    if (path === '/open') {
+      reached(path);
+      return void response.end('open');
+    }
+    // Nothing protects these.
+    if (path.startsWith('/bare/')) return sendRefusal(response, UNPROTECTED);
+
+    let access: Access | Refusal = UNPROTECTED;
+    for (const resource of path === '/twice/r' ? [first, first] : path === '/both/r' ? [first, second] : [first]) {
+      access = await resource.verify(nodeRequest(request));
+      if (!access.granted && access.mayPass === undefined) return sendRefusal(response, access);
+      setFields(response, access.granted ? access.fields : (access.mayPass?.fields ?? []));
+    }
+    if (isOver(response)) return;
+    if (path === '/api/write' && access.granted) access = first.authorize(access, write);
+    if (method === 'OPTIONS' || path === '/api/maybe') {
+      reached(path);
+      return method === 'OPTIONS' ? void response.writeHead(204).end() : json(grantedTo(access.granted ? access : undefined));
+    }
+    if (!access.granted) return sendRefusal(response, access);
+    reached(path);
+    if (path === '/api/throws') return void response.writeHead(500).end();
+    if (path === '/api/stream') return void stream().pipe(response);
+    if (path !== '/api/upload') return json(grantedTo(access));
+    let length = 0;
+    request.on('data', (chunk: Buffer) => (length += chunk.length)).on('end', () => json(length));
+  };
+}
 
 describe('bare node:http, node:https and node:http2', () => {
   let pki: Pki;

@@ -17,7 +17,8 @@ describe('Opaque tokens of oidc-provider', () => {
   let as: AuthorizationServer;
   let owner: Identity;
   let thief: Identity;
-  let api: Identity;
+  let apiBySelf: Identity;
+  let apiByCa: Identity;
   let key: DpopKey;
   let events: ResourceEvent[];
   const open: ClientFetch[] = [];
@@ -32,11 +33,12 @@ describe('Opaque tokens of oidc-provider', () => {
 
   beforeAll(async () => {
     pki = await createPki();
-    [owner, thief, api] = [await pki.client('owner'), await pki.client('thief'), await pki.selfSigned('api')];
+    [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
+    [apiBySelf, apiByCa] = [await pki.selfSigned('api'), await pki.client('api')];
     key = await generateDpopKey();
     as = await startAuthorizationServer({
       pki,
-      clients: { 'mtls-ca': owner, 'api-mtls': api },
+      clients: { 'mtls-ca': owner, 'api-mtls-self': apiBySelf, 'api-mtls-ca': apiByCa },
       opaque: [OPAQUE],
       aliases: ['token_endpoint', 'introspection_endpoint'],
     });
@@ -102,13 +104,18 @@ describe('Opaque tokens of oidc-provider', () => {
     client_secret_post: { clientId: 'api-post', authentication: { method: 'client_secret_post', secret: as.secrets['api-post'] } },
     private_key_jwt: { clientId: 'api-jwt', authentication: { method: 'private_key_jwt', key: as.apiKey } },
     self_signed_tls_client_auth: {
-      clientId: 'api-mtls',
+      clientId: 'api-mtls-self',
       authentication: { method: 'self_signed_tls_client_auth' },
-      fetch: (url, init) => client(api)(url, init),
+      fetch: (url, init) => client(apiBySelf)(url, init),
+    },
+    tls_client_auth: {
+      clientId: 'api-mtls-ca',
+      authentication: { method: 'tls_client_auth' },
+      fetch: (url, init) => client(apiByCa)(url, init),
     },
   });
 
-  it.each(['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'self_signed_tls_client_auth'])(
+  it.each(['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'self_signed_tls_client_auth', 'tls_client_auth'])(
     'INT-02 with %s: the owner gets in, a thief does not; with signed answers too',
     async (method) => {
       for (const signed of [false, true]) {
@@ -133,7 +140,7 @@ describe('Opaque tokens of oidc-provider', () => {
         const [call, ...others] = as.introspections.slice(asked);
         expect(others).toEqual([]);
         // MTLS-18: by the alias for mutual TLS alone.
-        expect(call?.origin).toBe(method === 'self_signed_tls_client_auth' ? as.mtlsOrigin : as.issuer);
+        expect(call?.origin).toBe(method.endsWith('tls_client_auth') ? as.mtlsOrigin : as.issuer);
         expect([call?.headers['dpop'], call?.headers.accept]).toEqual([
           undefined,
           signed ? 'application/token-introspection+jwt' : 'application/json',

@@ -282,6 +282,7 @@ describe('x-forwarded-client-cert', () => {
     ['ends with a separator', (own) => `Hash=${own};`],
     ['has white space before a key', (own) => `Hash=${own}; By=a`],
     ['has something behind a quoted value', (own) => `Subject="a"b;Hash=${own}`],
+    ['has another separator behind a quoted value', (own) => `Subject="a" Hash=${own}`],
     ['has a key without value', (own) => `Hash=${own};By`],
     ['has a value without key', (own) => `Hash=${own};=a`],
   ])('is refused where the client %s', (_how, write) => {

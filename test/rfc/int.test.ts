@@ -264,6 +264,8 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
       expect(await ask(make({}, { clientIds: ['client-1'] }))).toBe('401 token.client');
       says = active({ aud: 'urn:other' });
       expect(await ask(make({}, { clientIds: ['client-1'] }))).toBe('401 token.audience');
+      // For JWTs nothing is relaxed by it.
+      expect(await ask(make({}, { clientIds: ['client-1'] }), await issuer.token({ aud: undefined }))).toBe('401 token.audience');
     });
 
     it.each<[string, object]>([

@@ -68,6 +68,11 @@ describe('Providers', () => {
     expect(Object.keys(PROVIDER_TOKENS).toSorted()).toEqual(NAMES.toSorted());
   });
 
+  it('cannot be changed at run time', () => {
+    expect(() => (PROVIDERS.duende.types as string[]).push('jwt')).toThrow(TypeError);
+    expect(() => Object.assign(PROVIDERS.keycloak, { signs: [] })).toThrow(TypeError);
+  });
+
   it('that relax typ or aud say how an access token shows that it is one', () => {
     for (const name of NAMES) {
       const { types, audience, signs, source } = PROVIDERS[name];
@@ -141,6 +146,13 @@ describe('Providers', () => {
         expect(reasonOf(await verify(of(name), { header, claims: { ...claims, [member]: THUMBPRINT } }))).toBe(reason);
       }
     });
+  });
+
+  it.each(NAMES.filter(isRelaxed))('JWT-22 %s: what only its other tokens have is refused, whatever else it shows', async (name) => {
+    const { header, claims } = tokensOf(name).access;
+    for (const other of PROVIDERS[name].never) {
+      expect(reasonOf(await verify(of(name), { header, claims: { ...claims, [other]: 'x' } }))).toBe('token.not_an_access_token');
+    }
   });
 
   describe('janssen', () => {

@@ -8,6 +8,7 @@ import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { conditionsOf } from '../../packages/core/src/authorization/conditions.ts';
 
 const AUDIENCE = 'https://rs.example.com';
 const NOW = 1_800_000_000;
@@ -248,6 +249,12 @@ describe('Requirements of routes', () => {
       ],
     ])('%s', async (_what, requirements, expected) => {
       expect(await verdict(requirements, claims)).toBe(expected);
+    });
+
+    it('are never found in what an object inherits', () => {
+      const conditions = conditionsOf({ roles: { at: ['a', 'roles'], any: ['admin'] } }, () => {});
+      const holdsOf = (a: unknown): boolean[] => conditions.map((condition) => condition.holds({ iss: 'x', exp: 1, a }));
+      expect([holdsOf({ roles: ['admin'] }), holdsOf(Object.create({ roles: ['admin'] }))]).toEqual([[true], [false]]);
     });
 
     it('a name with a dot is a name', async () => {

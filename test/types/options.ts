@@ -1,5 +1,13 @@
 // What cannot work cannot be written.
-import { fromTls, protectedResource, type ProtectedResourceOptions } from '@holdfast/core';
+import {
+  awsAlb,
+  dangerouslyTrustEveryPeer,
+  fromForwardedField,
+  fromTls,
+  nginx,
+  protectedResource,
+  type ProtectedResourceOptions,
+} from '@holdfast/core';
 import { holdfast, requires } from '@holdfast/express';
 
 const issuer = 'https://as.example';
@@ -65,6 +73,37 @@ protectedResource({ issuer, audience, keys: { jwks: [] } });
 protectedResource({ issuer, audience, onEvent: (event) => void (event.outcome = 'granted') });
 // @ts-expect-error: undefined is not a way to leave an option out
 protectedResource({ issuer, audience, realm: undefined });
+
+const trust = { peers: ['10.1.2.3'] };
+export const behindAnEdge: ProtectedResourceOptions = {
+  issuer,
+  audience,
+  certificate: nginx({ trust: { peers: ['10.1.2.3', 'unix'], secret: { field: 'edge-secret', values: [pem] }, pinnedCertificate: pem } }),
+  certificatePolicy: { anchors: [pem], isRevoked: async ({ serialNumber }) => serialNumber === '01' },
+};
+export const trusted = [nginx({ trust: dangerouslyTrustEveryPeer() }), awsAlb({ trust, verified: { field: 'x', values: ['yes'] } })];
+// @ts-expect-error: whom to trust has no default
+nginx({});
+// @ts-expect-error: to trust somebody is to name a way to know them
+nginx({ trust: {} });
+// @ts-expect-error: everybody is trusted by one name only
+nginx({ trust: { dangerouslyTrustEveryPeer: true } });
+// @ts-expect-error: it has to be called
+nginx({ trust: dangerouslyTrustEveryPeer });
+// @ts-expect-error: one address is a list of one
+nginx({ trust: { peers: '10.1.2.3' } });
+// @ts-expect-error: a preset knows its format
+nginx({ trust, format: 'pem' });
+// @ts-expect-error: the verdict of the edge is asked for, or left out
+nginx({ trust, verified: false });
+// @ts-expect-error: a format that does not exist
+fromForwardedField({ field: 'x', format: 'der', trust });
+// @ts-expect-error: the format is not guessed
+fromForwardedField({ field: 'x', trust });
+// @ts-expect-error: the client is one of so many elements
+fromForwardedField({ field: 'x', format: { xfcc: {} }, trust });
+// @ts-expect-error: revocation belongs to a chain
+protectedResource({ issuer, audience, certificatePolicy: { validity: true, isRevoked: () => false } });
 
 // @ts-expect-error: the same holds where a framework takes the options
 holdfast({ issuer, audience, unconstrained: true });

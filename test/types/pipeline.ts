@@ -56,6 +56,8 @@ resource.authorize(authenticated, read);
 resource.authorize(confirmed, read);
 // @ts-expect-error: access is read only
 access.confirmed = true;
+// @ts-expect-error: the end of access is not the application's to set
+access.signal = new AbortController().signal;
 // @ts-expect-error: claims are read only
 access.claims.sub = 'somebody else';
 

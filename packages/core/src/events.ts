@@ -1,5 +1,4 @@
-import cluster from 'node:cluster';
-import { channel } from 'node:diagnostics_channel';
+import { broadcast, warn } from '#runtime';
 import type { Reason, Scheme } from './rejection.ts';
 import type { EpochSeconds } from './request.ts';
 
@@ -9,8 +8,11 @@ import type { EpochSeconds } from './request.ts';
  */
 export interface ResourceEvent {
   readonly time: EpochSeconds;
-  /** `unavailable`: refused because something of ours failed, not because of the client. */
-  readonly outcome: 'granted' | 'refused' | 'unavailable';
+  /**
+   * `unavailable`: refused because something of ours failed, not because of the client. `audited`: let through in audit mode, for a
+   * reason for which it will be refused later.
+   */
+  readonly outcome: 'granted' | 'refused' | 'audited' | 'unavailable';
   readonly reason?: Reason;
   /** What the reason means, in a sentence; with `detail`, `expected` and `received` where the case has them. */
   readonly text?: string;
@@ -27,7 +29,10 @@ export interface ResourceEvent {
   readonly timings: { readonly total: number };
 }
 
-/** The name of the `node:diagnostics_channel` on which every decision of every resource in the process is published. */
+/**
+ * The name of the `node:diagnostics_channel` on which every decision of every resource in the process is published: on Node, Deno
+ * and Bun. Where there is none, in Workers, `onEvent` hears them.
+ */
 export const DECISION_CHANNEL = 'holdfast:decision';
 
 /** Where the decisions of one resource go. */
@@ -39,7 +44,7 @@ export interface DecisionSink {
 
 /** The channel, and the `onEvent` of one resource. What a listener throws cannot change or break the decision. */
 export function decisionSink(onEvent: ((event: ResourceEvent) => void) | undefined): DecisionSink {
-  const decisions = channel(DECISION_CHANNEL);
+  const decisions = broadcast(DECISION_CHANNEL);
   return {
     observed: () => onEvent !== undefined || decisions.hasSubscribers,
     publish(event) {
@@ -57,14 +62,4 @@ export function decisionSink(onEvent: ((event: ResourceEvent) => void) | undefin
 
 function warnOfListener(error: unknown): void {
   warn(`onEvent threw ${error instanceof Error ? error.name : 'a value that is no error'}. Decisions do not depend on it.`);
-}
-
-/** Tells the people who run the process. */
-export function warn(message: string): void {
-  process.emitWarning(message, 'HoldfastWarning');
-}
-
-/** Whether this process is known to be one of several that answer the same clients. */
-export function isOneOfSeveral(): boolean {
-  return cluster.isWorker;
 }

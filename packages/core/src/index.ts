@@ -1,5 +1,6 @@
 export type { AccessTokenClaims, AuthorizationDetail } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
+export type { Access } from './authorization/access.ts';
 export {
   apache,
   auth0CustomerEdge,
@@ -45,14 +46,16 @@ export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.
 export type { Fetch, FetchedResponse, FetchInit } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { CertificatePolicyOptions, ChainPolicyOptions, ValidityPolicy } from './options/certificate-policy.ts';
+export type { AuditableReason, AuditOptions } from './options/audit.ts';
+export type { DecryptionSettings } from './options/decryption.ts';
 export type { DpopOptions, NonceOptions } from './options/dpop.ts';
 export type { IntrospectionSettings } from './options/introspection.ts';
 export type { IssuerOptions, TokenOptions } from './options/issuers.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { MetadataOptions } from './options/metadata.ts';
-export type { ProtectedResourceOptions } from './options/options.ts';
+export type { IsRevoked, ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
-export { type Access, type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { type ProtectedResource, protectedResource } from './protected-resource.ts';
 export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,

@@ -1,82 +1,25 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import { tlsConnection } from './certificate/tls-connection.ts';
-import type { Answer, Fields } from './challenge/refusal.ts';
-import type { Connection, ProtectedResourceRequest } from './request.ts';
-import { slot } from './slot.ts';
+import type { ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
+import { type Answer, EXPOSE, type Fields, namesIn, type Refusal, SHARED_LISTS } from './challenge/refusal.ts';
+import { isUnavailable, REASONS } from './rejection.ts';
 
+export { nodeRequest } from './node-request.ts';
 export { type Slot, slot } from './slot.ts';
+export { upgrade, type UpgradeResource } from './upgrade.ts';
 
-// By the field lines and not by the message: frameworks replace its prototype, and what is added to it then costs a table of its own.
-const views = slot<NodeRequest>();
-
-/**
- * The view of a request of `node:http`, `node:https`, or `node:http2` with its compatibility layer: the same object each time,
- * so that a request is judged once. Call it when the request begins, before anything is awaited.
- *
- * @param target The request target as the client wrote it, where a framework has rewritten `message.url`.
- */
-export function nodeRequest(message: IncomingMessage | Http2ServerRequest, target: string = message.url ?? ''): ProtectedResourceRequest {
-  const { rawHeaders } = message;
-  let view = views.get(rawHeaders);
-  // Messages that are made by hand can share one list.
-  if (view === undefined || !view.shows(message)) {
-    view = new NodeRequest(message, target);
-    views.set(rawHeaders, view);
-  }
-  return view;
+/** Where fields are set: the responses of `node:http` and `node:http2`, and what a framework puts in their place. */
+export interface FieldTarget {
+  getHeader(name: string): number | string | readonly string[] | undefined;
+  setHeader(name: string, lines: string | readonly string[]): unknown;
 }
 
-const NO_LINES: readonly string[] = Object.freeze([]);
-
-class NodeRequest implements ProtectedResourceRequest {
-  readonly method: string;
-  readonly target: string;
-  readonly connection: Connection;
-  readonly #message: IncomingMessage | Http2ServerRequest;
-
-  constructor(message: IncomingMessage | Http2ServerRequest, target: string) {
-    this.#message = message;
-    this.method = message.method ?? '';
-    this.target = target;
-    this.connection = tlsConnection(message);
-  }
-
-  shows(message: IncomingMessage | Http2ServerRequest): boolean {
-    return this.#message === message;
-  }
-
-  /** From `rawHeaders`: of several Authorization lines `headers` keeps only the first, and other lines it joins. */
-  fieldLines(name: Lowercase<string>): readonly string[] {
-    const { rawHeaders } = this.#message;
-    let lines: string[] | undefined;
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      const field = rawHeaders[i];
-      const value = rawHeaders[i + 1];
-      if (field?.length === name.length && value !== undefined && field.toLowerCase() === name) {
-        if (lines === undefined) lines = [value];
-        else lines.push(value);
-      }
-    }
-    return lines ?? NO_LINES;
-  }
-}
-
-/** Sets fields on a response, several lines of one name as several lines. What others have exposed to scripts stays exposed. */
-export function setFields(response: ServerResponse | Http2ServerResponse, fields: Fields): void {
+/** Sets fields on a response, several lines of one name as several lines. What others have put into a list that is not ours alone stays there. */
+export function setFields(response: FieldTarget, fields: Fields): void {
   if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
-    if (name === EXPOSE) response.setHeader(name, withoutRepeats([response.getHeader(name) ?? [], lines].flat()));
+    if (SHARED_LISTS.has(name)) response.setHeader(name, namesIn([response.getHeader(name) ?? [], lines].flat()));
     else response.setHeader(name, lines);
   }
-}
-
-const EXPOSE = 'Access-Control-Expose-Headers';
-
-/** The names in several lists as one list; names of fields are the same in any case. */
-function withoutRepeats(lists: readonly (string | number)[]): string {
-  const names = lists.flatMap((list) => String(list).split(',')).map((name) => name.trim());
-  return [...new Map(names.filter(Boolean).map((name) => [name.toLowerCase(), name])).values()].join(', ');
 }
 
 /** The lines of each name, in the form that `setHeader` takes. */
@@ -97,8 +40,58 @@ export function errorHeaders(fields: Fields): Record<string, string | string[]> 
   return Object.fromEntries(linesByName(fields.filter(([name]) => name !== EXPOSE)));
 }
 
-/** Answers a request in the place of its route, with a refusal or with metadata: status, fields, and the body as JSON where it has one. */
+/**
+ * A refusal as an error, for the error handlers of frameworks: Express and Fastify answer it by themselves with the right status
+ * and fields. A handler of your own finds `statusCode`, `code`, `headers`, and why in `refusal.rejection`.
+ */
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly status: number;
+  readonly statusCode: number;
+  /** `HOLDFAST_` and the OAuth error code in capitals; `HOLDFAST_REFUSED` where there is none. */
+  readonly code: string;
+  /** Whether the message may be sent to the client. */
+  readonly expose: boolean;
+  // Loggers and error pages copy what they see of an error, and a field may hold a nonce.
+  readonly #refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    const ours = isUnavailable(refusal.rejection);
+    // Frameworks send the message to the client, and what is broken here is none of its business.
+    super(refusal.body?.error_description ?? (ours ? 'Unavailable for the moment.' : REASONS[refusal.rejection.rejected].text));
+    this.status = refusal.status;
+    this.statusCode = refusal.status;
+    this.code = `HOLDFAST_${refusal.body?.error.toUpperCase() ?? 'REFUSED'}`;
+    this.expose = !ours;
+    this.#refusal = refusal;
+  }
+
+  get refusal(): Refusal {
+    return this.#refusal;
+  }
+
+  /** The fields of the refusal, as {@link errorHeaders} gives them. */
+  get headers(): Readonly<Record<string, string | string[]>> {
+    return errorHeaders(this.#refusal.fields);
+  }
+}
+
+/** Whether an error is a {@link HoldfastError}, whichever copy of this package made it. */
+export function isHoldfastError(error: unknown): error is HoldfastError {
+  return error instanceof Error && error.name === 'HoldfastError' && 'refusal' in error;
+}
+
+/** Whether nothing is left to answer: somebody has begun to, or the client has gone. */
+export function isOver(response: ServerResponse | Http2ServerResponse): boolean {
+  return response.headersSent || ('stream' in response ? response.stream.destroyed : response.destroyed);
+}
+
+/**
+ * Answers a request in the place of its route, with a refusal or with the metadata of the resource: status, fields, and the body as
+ * JSON where it has one. Does nothing where that {@link isOver}.
+ */
 export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Answer): void {
+  if (isOver(response)) return;
   response.statusCode = refusal.status;
   setFields(response, refusal.fields);
   if (refusal.body === undefined) {

@@ -1,7 +1,10 @@
-import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
+import type { AccessTokenClaims, AuthenticatedToken } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
+import { decryption } from './access-token/decrypt.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
-import { trustedIssuers, trustedIssuer } from './access-token/issuers.ts';
+import { trustedIssuer, trustedIssuers } from './access-token/issuers.ts';
+import { type Access, grantAccess } from './authorization/access.ts';
+import { AccessSignals } from './authorization/access-signals.ts';
 import { authorizeToken } from './authorization/authorize-token.ts';
 import type { PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
@@ -13,17 +16,10 @@ import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
-import { type ProtectedResourceOptions, readOptions } from './options/options.ts';
+import { type IsRevoked, type ProtectedResourceOptions, readOptions } from './options/options.ts';
 import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
-
-/** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
-export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
-  readonly granted: true;
-  /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
-  readonly confirmed: boolean;
-}
 
 /** An API that is protected. Shared by all its requests; several frameworks can share one. */
 export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClaims> {
@@ -36,7 +32,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
   /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
-  /** Ends the timer that refreshes keys. */
+  /** Ends timers, and what goes on for as long as access lasts ({@link Access.signal}). */
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
@@ -63,15 +59,14 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const settings = readOptions(options);
   const { now, certificate: source, dpop: dpopSettings } = settings;
   const { issuerFor, cache } = settings;
-  const uncached = trustedIssuers(settings.issuers.map((one) => trustedIssuer({ ...settings, ...one })));
+  const trusted = settings.issuers.map((one) => trustedIssuer({ ...settings, ...one }));
+  const uncached = trustedIssuers(trusted, settings.decryption && decryption(settings.decryption));
   const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
-    [
-      mtls(source === undefined ? 'none' : 'configured', settings.certificatePolicy),
-      dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys),
-    ],
+    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
+    { audit: settings.audit, lastly: settings.isRevoked && revocation(settings.isRevoked) },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
@@ -84,10 +79,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
+  const signals = new AccessSignals(now, settings.clockTolerance);
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken<C> | Rejection | undefined> {
+  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<Access<C> | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;
@@ -100,14 +96,13 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    const judgeFor = (selected: string | undefined): Awaitable<ConfirmedToken<C> | Rejection> =>
+    const judgeFor = (selected: string | undefined): Awaitable<Access<C> | Rejection> =>
       andThen(authenticate(presented, at, selected), (token) => {
         if (isRejection(token)) return token;
         trail.issuer = token.issuer;
         trail.clientId = token.clientId;
         const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-        // The type of further claims is the application's word; iss, exp and aud were checked.
-        return confirm(token, presentation) as Awaitable<ConfirmedToken<C> | Rejection>;
+        return andThen(confirm(token, presentation), (outcome) => (isRejection(outcome) ? outcome : grant(outcome, token)));
       });
     if (issuerFor === undefined) return judgeFor(undefined);
     return andThen(issuerFor(request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : reject('token.tenant')));
@@ -124,7 +119,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
-    let outcome: Awaitable<ConfirmedToken<C> | Rejection | undefined>;
+    let outcome: Awaitable<Access<C> | Rejection | undefined>;
     try {
       const judgement = judge(request, trail);
       outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
@@ -134,9 +129,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return andThen(outcome, (known) => conclude(known, trail, start));
   }
 
-  function conclude(outcome: ConfirmedToken<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
+  function conclude(outcome: Access<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
     if (outcome === undefined) return passage();
-    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, always);
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : outcome;
     if (sink.observed()) publish(result, trail, start);
     return result;
   }
@@ -148,6 +143,13 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     } catch (error) {
       return reject('unavailable.internal', { detail: nameOf(error) });
     }
+  }
+
+  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken): Access<C> {
+    const { fields: own } = confirmed;
+    const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
+    // The type of further claims is the application's word; iss, exp and aud were checked.
+    return grantAccess(confirmed, fields, token, signals) as Access<C>;
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
@@ -202,29 +204,16 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
       await Promise.all([authenticate.ready(), metadata?.ready(), settings.certificatePolicy?.ready?.(), store()]);
     },
-    close: () => authenticate.close(),
-    revokeKey: (thumbprint) => authenticate.revokeKey(thumbprint),
+    async close() {
+      signals.close();
+      await authenticate.close();
+    },
+    revokeKey(thumbprint) {
+      authenticate.revokeKey(thumbprint);
+      signals.check();
+    },
     metadata,
   };
-}
-
-function grant<C extends AccessTokenClaims>(
-  { issuer, claims, scheme, confirmations, scopes, clientId, fields: own }: ConfirmedToken<C>,
-  always: Fields,
-): Access<C> {
-  const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
-  const granted = {
-    granted: true,
-    issuer,
-    claims,
-    scheme,
-    confirmations,
-    confirmed: confirmations.length > 0,
-    scopes,
-    clientId,
-    fields,
-  } as const;
-  return Object.freeze(granted) as Access<C>;
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */
@@ -241,13 +230,40 @@ function readCertificate(
   }
 }
 
+/** What the list of the API says of a token. Anything but `false` refuses, and what is neither that nor `true` is our fault. */
+function revocation(isRevoked: IsRevoked): (token: ConfirmedToken) => Awaitable<Rejection | undefined> {
+  const failed = (error: unknown): Rejection => reject('unavailable.is_revoked', { detail: nameOf(error) });
+  const judge = (answer: unknown): Rejection | undefined =>
+    answer === false ? undefined : reject(answer === true ? 'token.revoked' : 'unavailable.is_revoked');
+  return (token) => {
+    try {
+      const answer = isRevoked(token);
+      return answer instanceof Promise ? answer.then(judge, failed) : judge(answer);
+    } catch (error) {
+      return failed(error);
+    }
+  };
+}
+
 function outcomeOf(
   result: Access | Refusal,
 ): Pick<ResourceEvent, 'outcome' | 'reason' | 'text' | 'detail' | 'expected' | 'received' | 'confirmations'> {
-  if (result.granted) return { outcome: 'granted', confirmations: result.confirmations.map(({ member }) => member) };
-  const { rejected, detail, expected, received } = result.rejection;
+  if (!result.granted) {
+    return { outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused', ...whyOf(result.rejection) };
+  }
+  const confirmations = result.confirmations.map(({ member }) => member);
+  return result.audited === undefined
+    ? { outcome: 'granted', confirmations }
+    : { outcome: 'audited', confirmations, ...whyOf(result.audited) };
+}
+
+function whyOf({
+  rejected,
+  detail,
+  expected,
+  received,
+}: Rejection): Pick<ResourceEvent, 'reason' | 'text' | 'detail' | 'expected' | 'received'> {
   return {
-    outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused',
     reason: rejected,
     text: REASONS[rejected].text,
     ...(detail !== undefined && { detail }),

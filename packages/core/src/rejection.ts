@@ -102,6 +102,17 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The authorization server says that the token is not active (RFC 7662 §2.2): expired, revoked, or never issued by it.',
   },
+  'token.revoked': { status: 401, error: 'invalid_token', text: 'isRevoked said that the token is revoked.' },
+  'token.decryption': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is encrypted (JWE) and cannot be decrypted: by another key or algorithm than those of this resource, or altered.',
+  },
+  'token.not_encrypted': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is not encrypted, and this resource requires that it is (RFC 9068 §4).',
+  },
   'token.mismatch': {
     status: 401,
     error: 'invalid_token',
@@ -168,6 +179,11 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The token is bound to a certificate, and the client presented none. The server has to ask for one: requestCert: true, rejectUnauthorized: false. An edge has to ask for one too, and set its field on every request.',
   },
+  'certificate.hidden': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token is bound to a certificate, and this server does not show those of its clients (Bun, Deno.serve), or protect() was not told of the connection. End TLS in front of it, as nginx({ trust: … }), or in node:https of Node or Deno.',
+  },
   'certificate.not_presented': {
     status: 401,
     error: 'invalid_token',
@@ -217,7 +233,7 @@ export const REASONS = {
   'certificate.revoked': {
     status: 401,
     error: 'invalid_token',
-    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked says so.',
+    text: 'The certificate of the client, or one of its issuers, has been revoked: certificatePolicy.isRevoked or the platform says so.',
   },
 
   'dpop.not_offered': {
@@ -367,6 +383,10 @@ export const REASONS = {
   'unavailable.introspection': {
     status: 503,
     text: 'The authorization server could not be asked about the token, or gave no answer that can be used. detail says what happened.',
+  },
+  'unavailable.is_revoked': {
+    status: 503,
+    text: 'isRevoked failed, or returned neither true nor false, so it cannot be known whether the token is revoked.',
   },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
   'unavailable.revocation': {

@@ -26,6 +26,8 @@ export interface Connection {
    * not ended, nor one that a later handshake replaced.
    */
   peerCertificate(): Uint8Array | undefined;
+  /** Set where the server does not show which certificate a client has, whether it has one or not: `Bun.serve`, `Deno.serve`. */
+  readonly hidesCertificates?: boolean;
   /** What the platform says of the connection, for sources that read it: `cf` of Workers, the event of API Gateway. */
   readonly platform?: unknown;
 }

@@ -2,18 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type Access,
   type AccessTokenClaims,
-  isUnavailable,
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
   type ProtectedResourceRequest,
   protectedResource,
-  REASONS,
   type Refusal,
   type Requirements,
   UNPROTECTED,
 } from '@holdfast/core';
-import { errorHeaders, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
+import { HoldfastError, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -55,6 +53,7 @@ export {
   rfc9440,
   traefik,
 } from '@holdfast/core';
+export { HoldfastError } from '@holdfast/core/node';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
@@ -84,29 +83,6 @@ export interface HoldfastMiddleware extends Middleware {
 export interface ExpressOptions {
   /** `respond` (default): Holdfast answers. `next`: the fields are set, and a {@link HoldfastError} goes to the error handler. */
   readonly refusals?: 'respond' | 'next';
-}
-
-/**
- * What the error handler gets with `refusals: 'next'`, and what {@link accessOf} throws. Express answers it by itself with the
- * right status and fields; an error handler of your own finds `status`, `headers`, and why in `refusal.rejection`.
- */
-export class HoldfastError extends Error {
-  override readonly name = 'HoldfastError';
-  readonly status: number;
-  readonly statusCode: number;
-  /** Whether the message may be sent to the client. */
-  readonly expose: boolean;
-  readonly headers: Readonly<Record<string, string | string[]>>;
-  readonly refusal: Refusal;
-
-  constructor(refusal: Refusal) {
-    super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
-    this.status = refusal.status;
-    this.statusCode = refusal.status;
-    this.expose = !isUnavailable(refusal.rejection);
-    this.headers = errorHeaders(refusal.fields);
-    this.refusal = refusal;
-  }
 }
 
 /** What was decided about a request that was let through: it has access, or this is the refusal for routes that need it. */

@@ -15,8 +15,9 @@ export interface ClientOptions {
   readonly 'mtls-ca'?: Identity;
   /** self_signed_tls_client_auth: the client is known by these very certificates. */
   readonly 'mtls-self'?: Identity | readonly Identity[];
-  /** self_signed_tls_client_auth: an API that introspects by mutual TLS. */
-  readonly 'api-mtls'?: Identity;
+  /** APIs that introspect by mutual TLS: self_signed_tls_client_auth and tls_client_auth. */
+  readonly 'api-mtls-self'?: Identity;
+  readonly 'api-mtls-ca'?: Identity;
   /** A public client: authorization code with PKCE, with or without DPoP. CORS allows it from the origins of its redirect URIs. */
   readonly browser?: { readonly redirectUris: readonly string[] };
 }
@@ -37,7 +38,7 @@ export function clientMetadata(
   scopes: readonly string[],
   apiKey: JWK,
 ): ClientMetadata[] {
-  const { 'mtls-ca': byCa, 'mtls-self': bySelf = [], 'api-mtls': api, browser } = clients;
+  const { 'mtls-ca': byCa, 'mtls-self': bySelf = [], 'api-mtls-self': apiBySelf, 'api-mtls-ca': apiByCa, browser } = clients;
   const scope = scopes.join(' ');
   const service: Partial<ClientMetadata> = { grant_types: ['client_credentials'], response_types: [], redirect_uris: [], scope };
   const web: Partial<ClientMetadata> = { grant_types: ['authorization_code'], scope: `openid ${scope}` };
@@ -58,13 +59,23 @@ export function clientMetadata(
       token_endpoint_auth_signing_alg: 'ES256',
       jwks: { keys: [apiKey] },
     },
-    ...(api
+    ...(apiByCa
       ? [
           {
             ...introspecting,
-            client_id: 'api-mtls',
+            client_id: 'api-mtls-ca',
+            token_endpoint_auth_method: 'tls_client_auth' as const,
+            tls_client_auth_subject_dn: subjectOf(new X509Certificate(apiByCa.cert)),
+          },
+        ]
+      : []),
+    ...(apiBySelf
+      ? [
+          {
+            ...introspecting,
+            client_id: 'api-mtls-self',
             token_endpoint_auth_method: 'self_signed_tls_client_auth' as const,
-            jwks: { keys: [api.jwk] },
+            jwks: { keys: [apiBySelf.jwk] },
           },
         ]
       : []),

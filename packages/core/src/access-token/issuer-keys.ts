@@ -1,8 +1,8 @@
 import type { JSONWebKeySet } from 'jose';
+import { fetchKeySet } from '#fetch-key-set';
+import { warn } from '#runtime';
 import type { Fetch, FetchLimits } from '../discovery/fetch-json.ts';
 import { discover } from '../discovery/metadata.ts';
-import { warn } from '../events.ts';
-import { fetchKeySet } from '../keys/jwks-rsa.ts';
 import { jwkOfPem, type KeyRefresh, type KeySet, remoteKeySet, staticKeySet } from '../keys/key-set.ts';
 import type { EpochSeconds } from '../request.ts';
 

@@ -1,8 +1,9 @@
-import { warn } from '../events.ts';
+import { warn } from '#runtime';
 import type { KeySet } from '../keys/key-set.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 import { type AuthenticatedToken, authenticatedToken, type AuthenticateToken, deepFreeze } from './authenticated-token.ts';
+import type { Decrypt } from './decrypt.ts';
 import type { PresentedToken } from './extract.ts';
 import { type Introspect, introspection, type IntrospectionOptions } from './introspection.ts';
 import { type IssuerKeyOptions, keysOfIssuer } from './issuer-keys.ts';
@@ -49,9 +50,9 @@ export function trustedIssuer(options: TrustedIssuerOptions): TrustedIssuer {
 /**
  * Authenticates the tokens of several issuers, each by its own keys alone: the issuer is found by the `iss` that the token claims,
  * among those that are registered, and only then judged (RFC 8725 §3.8). A token of any other is refused without a call to anybody.
- * A token that is no JWT belongs to the one issuer that introspects, or to the selected one.
+ * What is encrypted to the resource is decrypted first. A token that is no JWT belongs to the one issuer that introspects, or to the selected one.
  */
-export function trustedIssuers(trusted: readonly TrustedIssuer[]): AuthenticateToken {
+export function trustedIssuers(trusted: readonly TrustedIssuer[], decrypt?: Decrypt): AuthenticateToken {
   const registered = new Map(trusted.map((one) => [one.issuer, one]));
   const [alone] = trusted.length === 1 ? trusted : [];
   const asked = trusted.filter(({ introspect }) => introspect !== undefined);
@@ -67,11 +68,15 @@ export function trustedIssuers(trusted: readonly TrustedIssuer[]): AuthenticateT
 
   async function authenticate(token: PresentedToken, now: EpochSeconds, selected?: string): Promise<AuthenticatedToken | Rejection> {
     if (selected !== undefined && !registered.has(selected)) return reject('token.tenant');
-    if (!looksLikeJwt(token.value)) {
+    const isEncrypted = decrypt !== undefined && token.value.split('.').length === 5;
+    const compact = isEncrypted ? await decrypt(token.value) : token.value;
+    if (typeof compact !== 'string') return compact;
+    if (!isEncrypted && !looksLikeJwt(compact)) {
       const opaque = selected === undefined ? (asked.length === 1 ? asked[0] : undefined) : registered.get(selected);
       if (opaque?.introspect !== undefined) return opaque.introspect(token, now);
     }
-    const jwt = decodeJwtToken(token.value);
+    if (!isEncrypted && decrypt?.required === true) return reject('token.not_encrypted');
+    const jwt = decodeJwtToken(compact);
     if (isRejection(jwt)) return jwt;
     const issuer = issuerOf(jwt, selected);
     return isRejection(issuer) ? issuer : judge(issuer, token, jwt, now);
@@ -81,6 +86,7 @@ export function trustedIssuers(trusted: readonly TrustedIssuer[]): AuthenticateT
     async ready() {
       const outcomes = await Promise.allSettled(trusted.map(readyOf));
       const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []));
+      await decrypt?.ready();
       // With one issuer away, the tokens of the others are judged as always.
       if (failures.length === trusted.length) throw failures[0];
       for (const failure of failures) if (failure instanceof Error) warn(failure.message);

@@ -1,3 +1,4 @@
+import { deepFreeze } from './authenticated-token.ts';
 import { STANDARD, type TokenShape } from './shape.ts';
 
 /** What Holdfast knows of a provider: the shape of its tokens, where that is written, and what to set up there. */
@@ -28,7 +29,7 @@ export type ProviderName =
  * How the access tokens of providers differ from RFC 9068. Where `typ` does not tell them from ID tokens, `signs` does: claims that
  * the ID tokens of that provider lack, and that its administrators cannot add to them by the usual means.
  */
-export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
+export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = deepFreeze({
   auth0: {
     ...STANDARD,
     types: ['at+jwt', 'jwt'],
@@ -143,4 +144,4 @@ export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
     source: 'https://is.docs.wso2.com/en/latest/references/concepts/authorization/access-token/',
     note: 'A thumbprint in hexadecimal, as older documentation has it, is refused (cnf.hex_thumbprint): RFC 8705 §3.1 wants base64url.',
   },
-};
+});

@@ -5,7 +5,7 @@ const STANDARD = /^[A-Za-z0-9+/]+={0,2}$/;
 const URL_SAFE = /^[A-Za-z0-9_-]+$/;
 
 /** The bytes of standard base64 (RFC 4648 §4) in its one spelling: padded, without stray bits, white space or other characters. */
-export function fromBase64(text: string): Uint8Array | undefined {
+function fromBase64(text: string): Uint8Array | undefined {
   if (text.length % 4 !== 0 || !STANDARD.test(text)) return undefined;
   return fromUrlSafe(text.replace(/=+$/, '').replaceAll('+', '-').replaceAll('/', '_'));
 }

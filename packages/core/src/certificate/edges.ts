@@ -39,34 +39,30 @@ interface Edge {
   readonly longest?: number;
 }
 
+const NAMES = { trust: true, field: true, verified: true, longest: true } as const;
 const NO_VERDICT = 'This edge has no field for it. Leave it out, or name one: { field, values }';
 
-function fromEdge(name: string, given: unknown, edge: Edge, further: Readonly<Record<string, true>> = {}): CertificateSource {
+function fromEdge(name: string, given: unknown, edge: Edge): CertificateSource {
   const check = new Check();
-  const source = readEdge(check, name, given, edge, further);
-  check.done();
-  return source;
+  return sourceOf(check, name, check.object(name, given, NAMES), edge);
 }
 
-function readEdge(check: Check, name: string, given: unknown, edge: Edge, further: Readonly<Record<string, true>>): CertificateSource {
-  const { field, trust, longest, verified } = check.object(name, given, {
-    trust: true,
-    field: true,
-    verified: true,
-    longest: true,
-    ...further,
-  });
+/** The source of an edge, from options whose names were checked. Throws where anything was noted. */
+function sourceOf(check: Check, name: string, options: Readonly<Record<string, unknown>>, edge: Edge): CertificateSource {
+  const { field = edge.field, trust, longest = edge.longest, verified } = options;
   const asked =
     verified === undefined || verified === true ? {} : check.object(`${name}.verified`, verified, { field: true, values: true });
   if (verified === true && edge.verified === undefined) check.wrong(`${name}.verified`, verified, NO_VERDICT);
-  return readForwardedField(check, name, {
-    field: field ?? edge.field,
+  const source = readForwardedField(check, name, {
+    field,
     format: edge.format,
     trust,
-    ...(edge.chainField !== undefined && { chainField: edge.chainField }),
-    ...(verified !== undefined && { verified: { ...edge.verified, ...asked } }),
-    ...((longest ?? edge.longest) !== undefined && { longest: longest ?? edge.longest }),
+    chainField: edge.chainField,
+    verified: verified === undefined ? undefined : { ...edge.verified, ...asked },
+    longest,
   });
+  check.done();
+  return source;
 }
 
 /**
@@ -185,19 +181,10 @@ export function contour(options: EnvoyOptions): CertificateSource {
 
 function fromEnvoy(name: string, given: unknown, hops: number): CertificateSource {
   const check = new Check();
-  const { elements, encoding, ...options } = check.object(name, given, {
-    trust: true,
-    field: true,
-    longest: true,
-    elements: true,
-    encoding: true,
-  });
-  const which = { elements: check.whole(`${name}.elements`, elements, hops, 1, 10), element: 0 };
-  const isJson = check.oneOf(`${name}.encoding`, encoding, ['text', 'json']) === 'json';
-  const format = isJson ? { xfccJson: which } : { xfcc: which };
-  const source = readEdge(check, name, options, { field: 'X-Forwarded-Client-Cert', format }, {});
-  check.done();
-  return source;
+  const options = check.object(name, given, { trust: true, field: true, longest: true, elements: true, encoding: true });
+  const which = { elements: check.whole(`${name}.elements`, options['elements'], hops, 1, 10), element: 0 };
+  const isJson = check.oneOf(`${name}.encoding`, options['encoding'], ['text', 'json']) === 'json';
+  return sourceOf(check, name, options, { field: 'X-Forwarded-Client-Cert', format: isJson ? { xfccJson: which } : { xfcc: which } });
 }
 
 /**
@@ -231,22 +218,15 @@ export function awsAlbPassthrough(options: EdgeOptions): CertificateSource {
  * documents and not tried on a deployment.
  */
 export function gcpLoadBalancer(options: GcpOptions): CertificateSource {
+  const name = 'gcpLoadBalancer';
   const check = new Check();
-  const { value, ...others } = check.object('gcpLoadBalancer', options, {
-    trust: true,
-    field: true,
-    verified: true,
-    longest: true,
-    value: true,
-  });
-  const isHash = check.oneOf('gcpLoadBalancer.value', value, ['leaf', 'fingerprint']) === 'fingerprint';
+  const given = check.object(name, options, { ...NAMES, value: true });
+  const isHash = check.oneOf(`${name}.value`, given['value'], ['leaf', 'fingerprint']) === 'fingerprint';
   const verified = { field: 'X-Client-Cert-Chain-Verified', values: ['true'] };
   const edge: Edge = isHash
     ? { field: 'X-Client-Cert-Hash', format: 'sha256-base64', verified }
     : { field: 'X-Client-Cert-Leaf', format: 'byte-sequence', verified };
-  const source = readEdge(check, 'gcpLoadBalancer', others, edge, {});
-  check.done();
-  return source;
+  return sourceOf(check, name, given, edge);
 }
 
 /**
@@ -329,11 +309,13 @@ export function kong(options: EdgeOptions): CertificateSource {
  * auth0CustomerEdge({ trust: { secret: { field: 'cname-api-key', values: [secret] } } })
  */
 export function auth0CustomerEdge(options: EdgeOptions): CertificateSource {
+  const name = 'auth0CustomerEdge';
+  const check = new Check();
+  const { verified, ...given } = check.object(name, options, NAMES);
   const field = 'client-certificate-ca-verified';
-  const isAsked = options?.verified !== undefined;
-  const values = isAsked ? ['SUCCESS'] : ['SUCCESS', 'FAILED*', 'NONE'];
+  const values = verified === undefined ? ['SUCCESS', 'FAILED*', 'NONE'] : ['SUCCESS'];
   const edge: Edge = { field: 'client-certificate', format: 'percent-encoded-pem', verified: { field, values }, longest: 4096 };
-  return fromEdge('auth0CustomerEdge', isAsked ? options : { ...options, verified: true }, edge);
+  return sourceOf(check, name, { ...given, verified: verified === undefined ? true : verified }, edge);
 }
 
 /**

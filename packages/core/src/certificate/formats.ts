@@ -66,7 +66,7 @@ const PLACEHOLDERS: ReadonlySet<string> = new Set(['', '(null)', '::', '""', '""
 const CADDY_PLACEHOLDER = /^:?\{http\.request\.tls\.client\.[a-z0-9_.]+\}:?$/;
 
 export function saysNone(value: string): boolean {
-  return PLACEHOLDERS.has(value) || (value.length < 100 && CADDY_PLACEHOLDER.test(value));
+  return PLACEHOLDERS.has(value) || CADDY_PLACEHOLDER.test(value);
 }
 
 function fromPercentEncoded(value: string): readonly Uint8Array[] | undefined {

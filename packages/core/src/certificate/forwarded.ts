@@ -82,7 +82,7 @@ export function readForwardedField(check: Check, name: string, options: unknown)
     sizeCalculation: (_certificate, key) => key.length,
   });
 
-  return (request) => {
+  const source = (request: ProtectedResourceRequest): Certificate | Rejection => {
     const lines = request.fieldLines(field);
     const [value, ...others] = lines;
     if (value === undefined) return reject('certificate.missing', { detail: `no ${field}` });
@@ -100,6 +100,7 @@ export function readForwardedField(check: Check, name: string, options: unknown)
     remembered.set(key, certificate);
     return certificate;
   };
+  return Object.assign(source, { field });
 }
 
 const NONE: readonly string[] = Object.freeze([]);
@@ -108,6 +109,8 @@ const NONE: readonly string[] = Object.freeze([]);
 function withChain(certificate: Certificate | Rejection, lines: readonly string[], longest: number): Certificate | Rejection {
   if (isRejection(certificate) || lines.length === 0) return certificate;
   const list = lines.join(',');
+  // An empty list, which some edges send where the client sent no more than its own.
+  if (list === '') return certificate;
   if (list.length > longest) return reject('certificate.malformed', { detail: `has a chain of more than ${longest} characters` });
   const members = list.split(',', MOST_CERTIFICATES + 1).map((member) => /^[ \t]*:([^:]*):[ \t]*$/.exec(member)?.[1] ?? '');
   const chain = certificatesIn(members);

@@ -6,7 +6,7 @@ import { type CertificateSource, certificateOf } from './thumbprint.ts';
 
 /** What is to be said of a platform that tells of the certificate beside the request, where no client can write. */
 export interface CloudflareWorkerOptions {
-  /** Also ask that Cloudflare verified the certificate against its authorities (`certVerified`). Not asked by default (RFC 8705 §6.2). */
+  /** Also ask that Cloudflare verified the certificate (`certVerified`), and that it is not revoked. Not asked by default (RFC 8705 §6.2). */
   readonly verified?: true;
 }
 
@@ -24,6 +24,9 @@ export function cloudflareWorker(options: CloudflareWorkerOptions = {}): Certifi
     if (presented !== '1') return reject('certificate.missing', { detail: 'cf.tlsClientAuth has none' });
     if (verified === true && memberAt(platform, ['tlsClientAuth', 'certVerified']) !== 'SUCCESS') {
       return reject('certificate.not_verified', { detail: 'cf.tlsClientAuth.certVerified' });
+    }
+    if (verified === true && memberAt(platform, ['tlsClientAuth', 'certRevoked']) !== '0') {
+      return reject('certificate.revoked', { detail: 'cf.tlsClientAuth.certRevoked' });
     }
     const hash = memberAt(platform, ['tlsClientAuth', 'certFingerprintSHA256']);
     return readHex(typeof hash === 'string' ? hash : '');

@@ -17,6 +17,8 @@ export interface Certificate {
  */
 export interface CertificateSource {
   (request: ProtectedResourceRequest): Awaitable<Certificate | Rejection | undefined>;
+  /** The field that it reads, where it reads one: responses vary by it. */
+  readonly field?: string;
   /** The edge passes on any certificate and leaves the judgement of its chain to us: a chain policy is required. */
   readonly unverified?: true;
 }

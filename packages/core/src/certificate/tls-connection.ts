@@ -1,5 +1,6 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { TLSSocket } from 'node:tls';
+import { reject } from '../rejection.ts';
 import type { Connection, Peer } from '../request.ts';
 import { type Certificate, type CertificateSource, certificateOf } from './thumbprint.ts';
 
@@ -37,6 +38,14 @@ function capture(key: object, socket: TLSSocket): Uint8Array | undefined {
   return der;
 }
 
+/**
+ * Reads the certificate of a connection whose first request is an HTTP upgrade, of which `http.server.request.start` says nothing.
+ * To be called when the request begins, like it.
+ */
+export function captureCertificate(socket: object): void {
+  if (isTls(socket)) capture(socket, socket);
+}
+
 /** What {@link tlsConnection} needs to know of a request of `node:http`, `node:https` or the compatibility layer of `node:http2`. */
 export interface NodeMessage {
   readonly socket: object;
@@ -59,14 +68,17 @@ export function tlsConnection(message: NodeMessage): Connection {
 
 class NodeConnection implements Connection {
   readonly peer: Peer;
+  readonly hidesCertificates: boolean;
   readonly #key: object;
 
   constructor(key: object, socket: object, http2: boolean) {
     this.#key = key;
     this.peer = peerOf(socket);
+    // As the TLS sockets of Bun do, which lack most of what a socket of Node has.
+    this.hidesCertificates = isTls(socket) && typeof socket.getProtocol !== 'function';
     // Where the beginning of the request went unseen (a server that is not node:http's), the certificate can be read late only
     // where no renegotiation can be under way: TLS 1.3 has none, and node:http2 forbids it.
-    if (isTls(socket) && (http2 || socket.getProtocol() === 'TLSv1.3')) capture(key, socket);
+    if (isTls(socket) && !this.hidesCertificates && (http2 || socket.getProtocol() === 'TLSv1.3')) capture(key, socket);
   }
 
   peerCertificate(): Uint8Array | undefined {
@@ -100,7 +112,7 @@ export function fromTls(): CertificateSource {
     const known = remembered.get(connection);
     if (known !== undefined) return known;
     const der = connection.peerCertificate();
-    if (der === undefined) return undefined;
+    if (der === undefined) return connection.hidesCertificates === true ? reject('certificate.hidden') : undefined;
     const certificate = certificateOf(der);
     remembered.set(connection, certificate);
     return certificate;

@@ -1,7 +1,7 @@
 import { equal } from '#crypto';
 import { addressBits, addressMatcher, type AddressRange, watchRequests } from '#peers';
-import { type Check, stringsIn } from '../check.ts';
-import { warn } from '../events.ts';
+import { warn } from '#runtime';
+import { type Check, isObject, stringsIn } from '../check.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { Connection, Peer, ProtectedResourceRequest } from '../request.ts';
 import { readHex } from './hash-value.ts';
@@ -10,7 +10,11 @@ import { certificateOf } from './thumbprint.ts';
 
 /** The immediate peers that are the edge: its address, or that it comes over a Unix socket. */
 interface TrustedPeers {
-  /** IP addresses (`'10.1.2.3'`), ranges (`'10.1.2.0/28'`), and `'unix'`. Never what `X-Forwarded-For` says. */
+  /**
+   * IP addresses (`'10.1.2.3'`), ranges (`'10.1.2.0/28'`), and `'unix'`. Never what `X-Forwarded-For` says. An IPv4 address that a
+   * socket tells in IPv6 is that IPv4 address; one of a single link (`fe80::1%eth0`) is never trusted, and nor is a peer that is
+   * not known any more.
+   */
   readonly peers: readonly string[];
 }
 
@@ -60,12 +64,16 @@ export function readTrust(check: Check, option: string, value: unknown): Distrus
     warn(`${option}: every peer is trusted. Who can reach this process around the edge can use any stolen certificate-bound token.`);
     return () => undefined;
   }
-  if (value === undefined) {
-    check.wrong(option, value, FIX);
+  if (!isObject(value)) {
+    if (value === undefined) check.wrong(option, value, FIX);
+    else check.wrongKind(option, value, FIX);
     return nobody;
   }
   const { peers, secret, pinnedCertificate } = check.object(option, value, TRUST_NAMES);
-  if (peers === undefined && secret === undefined && pinnedCertificate === undefined) check.wrongKind(option, value, FIX);
+  if (peers === undefined && secret === undefined && pinnedCertificate === undefined) {
+    check.wrongKind(option, value, FIX);
+    return nobody;
+  }
   const isWeak = secret === undefined && pinnedCertificate === undefined;
   const tests = [
     ...(peers === undefined ? [] : [readPeers(check, `${option}.peers`, peers, isWeak)]),
@@ -77,7 +85,7 @@ export function readTrust(check: Check, option: string, value: unknown): Distrus
     for (const { name, holds } of tests) {
       if (!holds(request)) return reject('certificate.untrusted_peer', { detail: name, received: nameOf(peer) });
     }
-    return tests.length === 0 ? nobody(request) : undefined;
+    return undefined;
   };
 }
 
@@ -99,7 +107,11 @@ function readPeers(check: Check, option: string, value: unknown, isWeak: boolean
   const ranges = given.map((entry) => (entry === 'unix' ? undefined : readRange(entry)));
   for (const [i, range] of ranges.entries()) {
     if (range === 'wrong')
-      check.wrong(option, given[i], "Give IP addresses ('10.1.2.3'), ranges ('10.1.2.0/28') and 'unix'; names are not resolved");
+      check.wrong(
+        option,
+        given[i],
+        "Give IP addresses ('10.1.2.3'), ranges ('10.1.2.0/28') and 'unix', IPv4 not written in IPv6; names are not resolved",
+      );
     if (range === 'everybody') check.wrong(option, given[i], 'That is everybody: if you mean it, say trust: dangerouslyTrustEveryPeer()');
   }
   if (given.length === 0 || !Array.isArray(value)) check.wrong(option, value, "Give a list, as ['10.1.2.3', 'unix']");
@@ -114,20 +126,28 @@ function readPeers(check: Check, option: string, value: unknown, isWeak: boolean
   };
 }
 
-function readRange(entry: string): (AddressRange & { readonly bits: number }) | 'wrong' | 'everybody' {
-  const [, address = '', length] = /^([0-9a-f:.]+)(?:\/(\d{1,3}))?$/i.exec(entry) ?? [];
-  const bits = addressBits(address);
-  if (bits === undefined) return 'wrong';
-  const prefix = length === undefined ? bits : Number(length);
-  if (prefix > bits) return 'wrong';
-  return prefix === 0 ? 'everybody' : { address, prefix, bits };
+interface Range extends AddressRange {
+  /** Of the address: with as many as these it is a single host. */
+  readonly bits: number;
 }
 
-function warnOfWeak(option: string, ranges: readonly (AddressRange & { readonly bits: number })[]): void {
-  const isLoopback = addressMatcher([
-    { address: '127.0.0.0', prefix: 8 },
-    { address: '::1', prefix: 128 },
-  ]);
+function readRange(entry: string): Range | 'wrong' | 'everybody' {
+  const [, address = '', length] = /^([0-9a-f:.]+)(?:\/(\d{1,3}))?$/i.exec(entry) ?? [];
+  const bits = addressBits(address);
+  const prefix = length === undefined ? bits : Number(length);
+  // IPv4 in IPv6 is how peers may be told of, and no way to write a range: what a short prefix of it means nobody agrees on.
+  if (bits === undefined || prefix === undefined || prefix > bits || (bits === 128 && isMapped(address))) return 'wrong';
+  const holdsIPv4 = bits === 128 && addressMatcher([{ address, prefix }])('::ffff:0:0');
+  return prefix === 0 || holdsIPv4 ? 'everybody' : { address, prefix, bits };
+}
+
+const isMapped = addressMatcher([{ address: '0.0.0.0', prefix: 0 }]);
+const isLoopback = addressMatcher([
+  { address: '127.0.0.0', prefix: 8 },
+  { address: '::1', prefix: 128 },
+]);
+
+function warnOfWeak(option: string, ranges: readonly Range[]): void {
   for (const { address, prefix, bits } of ranges) {
     const beyond = prefix < bits ? `everybody in ${address}/${prefix}` : isLoopback(address) ? 'every user of this host' : undefined;
     if (beyond === undefined) continue;
@@ -137,6 +157,7 @@ function warnOfWeak(option: string, ranges: readonly (AddressRange & { readonly 
 
 function readSecret(check: Check, option: string, value: unknown): Test {
   const { field, values } = check.object(option, value, { field: true, values: true });
+  if (!isObject(value)) return { name: 'secret', holds: () => false };
   const name = readField(check, `${option}.field`, field);
   const given = stringsIn(values) ?? [];
   const isSecret = (text: string): boolean => text.length >= LEAST_SECRET && /^[\x21-\x7e]+$/.test(text);

@@ -18,7 +18,6 @@ type XfccElement = ReadonlyMap<string, readonly string[]>;
 /** Keys that stand once at most. A client whose certificate nobody verifies can write others into a URI or DNS name (envoy#32945). */
 const SINGLE = ['hash', 'cert', 'chain', 'subject'];
 const MOST_CERTIFICATES = 10;
-const MOST_PAIRS = 1000;
 
 /**
  * Reads Envoy's text form. Elements, keys and values are told apart by quotes and backslashes, not by splitting. The number of
@@ -73,8 +72,7 @@ const BARE = /[ !#-+\--:<-[\]-~]*/y;
 /** `key=value;key="value",key=…`; `undefined` where anything else stands in it. */
 function tokenize(value: string): readonly XfccElement[] | undefined {
   const elements = [new Map<string, string[]>()];
-  let at = 0;
-  for (let pairs = 0; pairs < MOST_PAIRS; pairs += 1) {
+  for (let at = 0; ; at += 1) {
     const key = matchAt(KEY, value, at)?.[1];
     if (key === undefined) return undefined;
     const start = KEY.lastIndex;
@@ -85,9 +83,7 @@ function tokenize(value: string): readonly XfccElement[] | undefined {
     if (at === value.length) return elements;
     if (value[at] === ',') elements.push(new Map<string, string[]>());
     else if (value[at] !== ';') return undefined;
-    at += 1;
   }
-  return undefined;
 }
 
 /** Behind the quote that ends what begins here: a backslash takes the meaning of the character after it. */

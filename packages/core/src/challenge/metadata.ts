@@ -45,7 +45,7 @@ const OPEN: Fields = [['Access-Control-Allow-Origin', '*']];
 const METHODS = 'GET, HEAD, OPTIONS';
 
 /** The well-known URL of a resource identifier: inserted between host and path (RFC 9728 §3.1). */
-export function metadataUrl(resource: string): { url: string; target: string } {
+function metadataUrl(resource: string): { url: string; target: string } {
   const { origin, pathname, search } = new URL(resource);
   const target = `${WELL_KNOWN}${pathname === '/' ? '' : pathname}${search}`;
   return { url: origin + target, target };

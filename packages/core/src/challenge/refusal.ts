@@ -9,8 +9,24 @@ export const NO_FIELDS: Fields = Object.freeze([]);
 /** What scripts of other origins need to read, and can only where `Access-Control-Expose-Headers` names it: for `exposedHeaders` of cors or @fastify/cors. */
 export const EXPOSED_FIELDS: readonly string[] = Object.freeze(['WWW-Authenticate', 'DPoP-Nonce']);
 
+export const EXPOSE = 'Access-Control-Expose-Headers';
+
 /** To be added to what others have exposed (Fetch, §3.3.3). */
-export const EXPOSE_FIELDS: Fields = Object.freeze([['Access-Control-Expose-Headers', EXPOSED_FIELDS.join(', ')] as const]);
+export const EXPOSE_FIELDS: Fields = Object.freeze([[EXPOSE, EXPOSED_FIELDS.join(', ')] as const]);
+
+/** The names in several lists as one list; names of fields are the same in any case. */
+export function namesIn(lists: readonly (string | number)[]): string {
+  const names = lists.flatMap((list) => String(list).split(',')).map((name) => name.trim());
+  return [...new Map(names.filter(Boolean).map((name) => [name.toLowerCase(), name])).values()].join(', ');
+}
+
+/** That another value of this field may get another response (RFC 9110 §12.5.5). */
+export function variesBy(field: string): Fields {
+  return Object.freeze([['Vary', field] as const]);
+}
+
+/** Fields that are lists to which others add too: what they have there stays. */
+export const SHARED_LISTS: ReadonlySet<string> = new Set([EXPOSE, 'Vary']);
 
 /** A nonce for the client (RFC 9449 §8.1), and that the response must not be kept, since the nonce will not be good for long (§8.2). */
 export function nonceFields(nonce: string): Fields {
@@ -51,7 +67,7 @@ const DESCRIPTIONS: Record<ErrorCode, string> = {
   invalid_token: 'The access token is not valid here, or was not sent by the client it is bound to.',
   invalid_dpop_proof: 'The DPoP proof is missing, malformed, expired, used before, or not made for this request and access token.',
   use_dpop_nonce: 'This resource requires a nonce in DPoP proofs: use the one in the DPoP-Nonce field of this response.',
-  insufficient_scope: 'The access token does not have the scope, or another right, that this request needs.',
+  insufficient_scope: 'The access token does not have the scope that this request needs.',
   insufficient_user_authentication: 'This request needs another, or a more recent, authentication of the user.',
 };
 

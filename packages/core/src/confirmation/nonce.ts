@@ -11,17 +11,12 @@ export interface NonceSource {
 
 /** How nonces are made. */
 export interface NonceSettings {
-  /** Bytes, 32 at least. The first makes nonces, all are accepted: to rotate, put the new one first and keep the old a while. */
-  readonly secrets: readonly Uint8Array[];
+  /** Bytes, 32 at least. The first makes nonces, all are accepted: to rotate, put the new one first and keep the old a while. `random`: one for this process. */
+  readonly secrets: readonly Uint8Array[] | 'random';
   /** Seconds after which there is another nonce. One is accepted in its own window and those beside it: this long at least, and from instances whose clocks differ. */
   readonly rotation: number;
   /** What the nonces are for: those of another resource are refused, even with the same secrets. */
   readonly resource: string;
-}
-
-/** A secret for one process. */
-export function nonceSecret(): Uint8Array {
-  return randomSecret(32);
 }
 
 /**
@@ -32,8 +27,10 @@ export function hmacNonces({ secrets, rotation, resource }: NonceSettings): Nonc
   let window = Number.NaN;
   /** By the window that they were made in; the next one's come from an instance whose clock is ahead. */
   let known: { readonly former: readonly string[]; readonly current: readonly string[]; readonly next: readonly string[] };
+  // Not before it is needed: a Worker may draw random numbers only while it handles a request.
+  let keys = secrets === 'random' ? undefined : secrets;
   const noncesOf = (at: number): readonly string[] =>
-    secrets.map((secret) => toBase64url(hmacSha256(secret, `holdfast DPoP nonce\n${resource}\n${rotation}\n${at}`)));
+    (keys ??= [randomSecret(32)]).map((secret) => toBase64url(hmacSha256(secret, `holdfast DPoP nonce\n${resource}\n${rotation}\n${at}`)));
   const turnTo = (now: EpochSeconds): typeof known => {
     const at = Math.floor(now / rotation);
     if (at !== window) {

@@ -1,4 +1,5 @@
 import { calculateJwkThumbprint, createLocalJWKSet, type CryptoKey, errors, type JWK, type JWSHeaderParameters } from 'jose';
+import { outlivesRequests } from '#runtime';
 import { reject, type Rejection } from '../rejection.ts';
 import type { Awaitable, EpochSeconds } from '../request.ts';
 
@@ -156,6 +157,8 @@ export interface KeyRefresh {
   readonly staleFor: number;
   /** A token with an unknown key makes us look again, at most once in this time. */
   readonly cooldown: number;
+  /** For one whole answer. */
+  readonly timeout: number;
 }
 
 /** After a failed fetch the next is tried after 1 s, 2 s, 4 s … at most the cooldown. */
@@ -181,11 +184,15 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
   const waiting = (at: EpochSeconds): number => (failures === 0 ? 0 : Math.max(0, attemptedAt + retryDelay() - at));
 
   function refresh(): Promise<void> {
-    inFlight ??= attempt().finally(() => {
-      inFlight = undefined;
+    // In a worker, a fetch is cancelled with the request that began it, and its promise never settles.
+    const isLost = !outlivesRequests && now() >= attemptedAt + settings.timeout;
+    if (inFlight !== undefined && !isLost) return inFlight;
+    const mine = attempt().finally(() => {
+      if (inFlight === mine) inFlight = undefined;
       schedule();
     });
-    return inFlight;
+    inFlight = mine;
+    return mine;
   }
 
   async function attempt(): Promise<void> {
@@ -221,7 +228,10 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
       if (at >= hardEnd() && (inFlight !== undefined || waiting(at) === 0)) await refresh();
       if (current === undefined || at >= hardEnd()) return unavailable(at);
       // The timer should have been first; after a suspended machine it was not.
-      if (at >= current.fetchedAt + settings.freshFor && waiting(at) === 0) void refresh();
+      if (at >= current.fetchedAt + settings.freshFor && waiting(at) === 0) {
+        const refreshed = refresh();
+        if (!outlivesRequests) await refreshed;
+      }
 
       const fitting = await fittingKeys(current.keys.values(), header, hardEnd());
       if (fitting.keys.length > 0) return fitting;

@@ -12,6 +12,10 @@ export type CertificatePolicyOptions = ValidityPolicy | ChainPolicyOptions;
 /** Not expired, and valid already. */
 export interface ValidityPolicy {
   readonly validity: true;
+  readonly anchors?: never;
+  readonly intermediates?: never;
+  readonly isRevoked?: never;
+  readonly revocationFor?: never;
 }
 
 /** Issued by an authority that you name, along a chain that is judged by RFC 5280: dates, CA:TRUE, keyCertSign, path lengths, clientAuth. */

@@ -1,7 +1,8 @@
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import { type PublicOrigin, readOrigin } from '../confirmation/htu.ts';
-import { hmacNonces, type NonceSource, nonceSecret } from '../confirmation/nonce.ts';
+import { hmacNonces, type NonceSource } from '../confirmation/nonce.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
+import { warn } from '#runtime';
 import type { Scheme } from '../rejection.ts';
 import { memoryReplayStore } from '../replay/memory.ts';
 import type { ReplayStore } from '../replay/replay-store.ts';
@@ -124,7 +125,7 @@ function readWindow(check: Check, value: unknown, demands: Demands): { past: num
 
 function readNonces(check: Check, value: unknown, resource: string): NonceSource | undefined {
   if (value === undefined || value === 'off') return undefined;
-  if (value === 'required') return hmacNonces({ secrets: [nonceSecret()], rotation: NONCE_ROTATION, resource });
+  if (value === 'required') return hmacNonces({ secrets: 'random', rotation: NONCE_ROTATION, resource });
   if (typeof value !== 'object') {
     check.wrong('dpop.nonce', value, "Give 'off', 'required', or { secrets: [ … ] } for several instances");
     return undefined;
@@ -168,4 +169,18 @@ function originOf(url: string): PublicOrigin[] {
 
 function unique(values: readonly string[]): string[] {
   return [...new Set(values)];
+}
+
+/** What one process keeps for itself while others answer the same clients. */
+export function warnOfSeveral(dpop: DpopSettings | undefined, given: unknown): void {
+  if (dpop?.replay?.perProcess === true) {
+    warn(
+      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
+    );
+  }
+  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
+    warn(
+      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
+    );
+  }
 }

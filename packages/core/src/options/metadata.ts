@@ -2,7 +2,7 @@ import type { JWK } from 'jose';
 import type { MetadataSettings, ProtectedResourceMetadata } from '../challenge/metadata.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import { warn } from '../events.ts';
+import { warn } from '#runtime';
 import type { Scheme } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 import { type Check, isObject, stringsIn } from '../check.ts';

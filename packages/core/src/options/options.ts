@@ -1,19 +1,29 @@
+import { isOneOfSeveral, warn } from '#runtime';
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
 import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
+import type { DecryptionOptions } from '../access-token/decrypt.ts';
+import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.ts';
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isOneOfSeveral, type ResourceEvent, warn } from '../events.ts';
+import type { ResourceEvent } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import { Check } from '../check.ts';
+import { type AuditOptions, readAudit } from './audit.ts';
+import { type DecryptionSettings, readDecryption } from './decryption.ts';
 import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
-import { type DpopOptions, readDpop } from './dpop.ts';
+import { readCacheLimits } from './cache.ts';
+import { readClock } from './clock.ts';
+import { type DpopOptions, readDpop, warnOfSeveral } from './dpop.ts';
 import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
 import { type MetadataOptions, readMetadata } from './metadata.ts';
-import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
+import { demandsOf, type ProfileName, readProfiles } from './profiles.ts';
+
+/** Says of a token that passed everything else whether it is revoked. Must return exactly `true` or `false`. */
+export type IsRevoked = (token: ConfirmedToken) => Awaitable<boolean>;
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
 export interface ProtectedResourceOptions extends TokenOptions {
@@ -31,7 +41,10 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly issuerFor?: (request: ProtectedResourceRequest) => Awaitable<string | undefined>;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
-  /** Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process. Without one, certificate-bound tokens are refused. */
+  /**
+   * Where the certificate of the client comes from: {@link fromTls} where TLS ends in this process, or the edge in front of it:
+   * `nginx({ trust })`, `envoy({ trust })`, … or {@link fromForwardedField}. Without one, certificate-bound tokens are refused.
+   */
   readonly certificate?: CertificateSource;
   /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
   readonly certificatePolicy?: CertificatePolicyOptions;
@@ -72,6 +85,15 @@ export interface ProtectedResourceOptions extends TokenOptions {
    * the other options. By default off; on with the profile `mcp`.
    */
   readonly metadata?: boolean | MetadataOptions;
+  /**
+   * A list of revoked tokens of your own: asked on every request, after everything else passed and before a proof is used up. `true` is
+   * 401 `invalid_token`; a failure is 503.
+   */
+  readonly isRevoked?: IsRevoked;
+  /** Keys to decrypt access tokens that are encrypted to this resource (JWE around a signed JWT, RFC 9068 §2). Without it they are refused. */
+  readonly decryption?: DecryptionSettings;
+  /** For introducing binding: report what would be refused, and let it through for now. Never with the profile `fapi2`. */
+  readonly audit?: AuditOptions;
   /** The `realm` of challenges. By default the audience. */
   readonly realm?: string;
   /** An `access_token` in the query beside the field: 400 `invalid_request` (RFC 6750 §2), or ignored (OAuth 2.1 §5.1). Alone it is never read. */
@@ -94,6 +116,9 @@ export interface ResourceSettings extends ExtractOptions {
   readonly clockTolerance: number;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
+  readonly isRevoked: IsRevoked | undefined;
+  readonly decryption: DecryptionOptions | undefined;
+  readonly audit: AuditRules | undefined;
   /** Absent where nothing is published. */
   readonly metadata: MetadataSettings | undefined;
   /** Absent where DPoP is not offered. */
@@ -105,8 +130,6 @@ export interface ResourceSettings extends ExtractOptions {
   readonly fetch: Fetch;
   readonly now: () => EpochSeconds;
 }
-
-const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
 
 const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   issuer: true,
@@ -125,6 +148,9 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   clockTolerance: true,
   cache: true,
   metadata: true,
+  isRevoked: true,
+  decryption: true,
+  audit: true,
   realm: true,
   queryToken: true,
   onEvent: true,
@@ -159,6 +185,9 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
+    isRevoked: check.callable<IsRevoked>('isRevoked', o['isRevoked'], 'a function that takes the token and returns true or false'),
+    decryption: readDecryption(check, o['decryption']),
+    audit: readAudit(check, o['audit'], demands, now),
     metadata: readMetadata(check, o['metadata'], {
       audience,
       issuers,
@@ -181,7 +210,8 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     now,
   };
   check.done();
-  if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
+  if (isOneOfSeveral()) warnOfSeveral(dpop, o['dpop']);
+  if (profiles.includes('fapi2')) warnOfRevocation(settings);
   return settings;
 }
 
@@ -191,46 +221,11 @@ function readRealm(check: Check, value: unknown): string {
   return '';
 }
 
-function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
-  const none = Array.isArray(value) && value.length === 0;
-  return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
-}
-
-function readCacheLimits(check: Check, value: unknown): CacheLimits {
-  const { entries, bytes, maxAge } = check.object('cache', value === undefined ? {} : value, { entries: true, bytes: true, maxAge: true });
-  return {
-    entries: check.whole('cache.entries', entries, CACHE.entries, 1, 10_000_000),
-    bytes: check.whole('cache.bytes', bytes, CACHE.bytes, 65_536, 2 ** 40),
-    maxAge: check.number('cache.maxAge', maxAge, CACHE.maxAge, 1, 86_400),
-  };
-}
-
-/** What one process keeps for itself while others answer the same clients. */
-function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
-  if (dpop?.replay?.perProcess === true) {
-    warn(
-      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
-    );
-  }
-  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
-    warn(
-      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
-    );
-  }
-}
-
-function readClock(check: Check, value: unknown): () => EpochSeconds {
-  const given = check.callable<() => EpochSeconds>('now', value, 'a function that returns seconds since 1970');
-  return monotone(given ?? (() => Math.floor(Date.now() / 1000)));
-}
-
-/** What was fresh once stays used up: a clock that is set back does not bring anything back to life. */
-function monotone(now: () => EpochSeconds): () => EpochSeconds {
-  let latest = Number.NEGATIVE_INFINITY;
-  return () => {
-    const value = now();
-    if (!Number.isFinite(value)) throw new TypeError('now: did not return a finite number of seconds.');
-    latest = Math.max(latest, value);
-    return latest;
-  };
+/** FAPI 2.0 Security Profile §5.3.4 counts revocation among what makes a token valid. */
+function warnOfRevocation({ isRevoked, issuers }: ResourceSettings): void {
+  const judgedHere = issuers.filter(({ introspection }) => introspection === undefined || introspection.mode === 'auto');
+  if (isRevoked !== undefined || judgedHere.length === 0) return;
+  warn(
+    `The profile fapi2 asks whether a token was revoked, and for JWTs of ${judgedHere.map(({ issuer }) => issuer).join(', ')} nobody knows before they expire. Give isRevoked, or introspection with mode always; or keep lifetimes short.`,
+  );
 }

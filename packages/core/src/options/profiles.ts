@@ -1,7 +1,9 @@
+import type { Check } from '../check.ts';
+
 /** A name in `profiles`. */
 export type ProfileName = 'rfc9068' | 'fapi2' | 'mcp';
 
-export const PROFILE_NAMES: readonly ProfileName[] = ['rfc9068', 'fapi2', 'mcp'];
+const PROFILE_NAMES: readonly ProfileName[] = ['rfc9068', 'fapi2', 'mcp'];
 
 /** The widest window for proofs that can be configured, in seconds. */
 const WIDEST_PROOF_WINDOW = { past: 3600, future: 300 };
@@ -57,4 +59,9 @@ export function demandsOf(names: readonly ProfileName[]): Demands {
     boundTokens: profiles.some(({ boundTokens }) => boundTokens),
     sharedReplay: profiles.some(({ sharedReplay }) => sharedReplay),
   };
+}
+
+export function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
+  const none = Array.isArray(value) && value.length === 0;
+  return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
 }

@@ -32,7 +32,8 @@ const GROWTH = 1.5;
 export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryReplayStoreOptions = {}): ReplayStore {
   if (!Number.isInteger(entries) || entries < 1) throw new TypeError('memoryReplayStore: entries: Give a whole number from 1.');
   if (!(share >= 0.01 && share <= 1)) throw new TypeError('memoryReplayStore: share: Give a number from 0.01 to 1.');
-  const secret = toBase64url(randomSecret(32));
+  // Not before it is needed: a Worker may draw random numbers only while it handles a request.
+  let secret: string | undefined;
   const mostOfClient = Math.max(1, Math.floor(entries * share));
   // The error of a count-min sketch is e/width of all entries: this many counters make it a hundredth of the share.
   const width = Math.min(nextPowerOfTwo(272 / share), Math.max(1024, nextPowerOfTwo(entries)));
@@ -76,6 +77,7 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
     perProcess: true,
     firstUse({ client, key, until, now }: ProofUse): boolean | 'over-share' {
       dropOver(now);
+      secret ??= toBase64url(randomSecret(32));
       const hash = keyedHash(secret, key);
       if (isKnown(hash)) return false;
       const counted = keyedHash(secret, client);

@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { fromTls, prepareRequirements, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
+import { nodeRequest, sendRefusal, setFields, upgrade } from '@holdfast/core/node';
+import { WebSocketServer } from 'ws';
+
+/** Where tokens come from, the certificate and key of this server, and who hears of decisions. */
+export interface ApiOptions {
+  readonly issuer: string;
+  readonly tls: { readonly cert: string; readonly key: string };
+  readonly onEvent: NonNullable<ProtectedResourceOptions['onEvent']>;
+}
+
+const READ = prepareRequirements({ scope: 'accounts:read' });
+const WRITE = prepareRequirements({ scope: 'accounts:write' });
+
+/** An API without a framework, with WebSockets. */
+export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ port: number; close(): Promise<void> }> {
+  const resource = protectedResource({ issuer, audience: 'https://api.example.com', certificate: fromTls(), onEvent });
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.url === '/health') return void response.end('fine');
+    const access = await resource.verify(nodeRequest(request));
+    if (!access.granted) return sendRefusal(response, access);
+    setFields(response, access.fields);
+    const authorized = resource.authorize(access, request.method === 'GET' ? READ : WRITE);
+    if (!authorized.granted) return sendRefusal(response, authorized);
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify({ owner: access.claims.sub }));
+  }
+  // Clients are asked for a certificate, and Holdfast judges it.
+  const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+    void answer(request, response);
+  });
+
+  const sockets = new WebSocketServer({ noServer: true });
+  server.on(
+    'upgrade',
+    upgrade(resource, (request, socket, head, access) => {
+      sockets.handleUpgrade(request, socket, head, (webSocket) => webSocket.send(`welcome ${access.claims.sub}`));
+    }),
+  );
+
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  await resource.ready();
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      await resource.close();
+      for (const client of sockets.clients) client.terminate();
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}

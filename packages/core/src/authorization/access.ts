@@ -1,0 +1,70 @@
+import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/authenticated-token.ts';
+import type { Fields } from '../challenge/refusal.ts';
+import type { Confirmation, ConfirmedToken } from '../confirmation/confirm-token.ts';
+import type { Rejection, Scheme } from '../rejection.ts';
+import type { AccessSignals } from './access-signals.ts';
+
+/** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
+export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
+  readonly granted: true;
+  /** False for a token without `cnf` at a resource with `unconstrained: 'accept'`, and where `audited` says why. */
+  readonly confirmed: boolean;
+  /**
+   * Aborts when the access ends, so that a stream or a WebSocket can end with it: at `exp` (for a token that was accepted after
+   * it, at the end of the clock tolerance); when the key that signed the token is revoked (at once) or given up by the issuer
+   * (within a minute); when the resource is closed. Its `reason` is a `DOMException`, `TimeoutError` at `exp`, else `AbortError`.
+   * Costs nothing until it is read, and never keeps a process alive.
+   *
+   * @example
+   * accessOf(request).signal.addEventListener('abort', () => response.end());
+   */
+  readonly signal: AbortSignal;
+}
+
+/** The members stand on the object; the signal, which few ask for, is made when it is read first. */
+class Grant implements Omit<Access, keyof ConfirmedToken> {
+  readonly granted = true;
+  readonly issuer: string;
+  readonly claims: AccessTokenClaims;
+  readonly scheme: Scheme;
+  readonly confirmations: readonly Confirmation[];
+  readonly confirmed: boolean;
+  readonly scopes: readonly string[];
+  readonly clientId: string | undefined;
+  readonly audited: Rejection | undefined;
+  readonly fields: Fields;
+  readonly #token: AuthenticatedToken;
+  readonly #signals: AccessSignals;
+  #signal: AbortSignal | undefined;
+
+  constructor(
+    { issuer, claims, scheme, confirmations, scopes, clientId, audited }: ConfirmedToken,
+    fields: Fields,
+    token: AuthenticatedToken,
+    signals: AccessSignals,
+  ) {
+    this.issuer = issuer;
+    this.claims = claims;
+    this.scheme = scheme;
+    this.confirmations = confirmations;
+    this.confirmed = audited === undefined && confirmations.length > 0;
+    this.scopes = scopes;
+    this.clientId = clientId;
+    this.audited = audited;
+    this.fields = fields;
+    this.#token = token;
+    this.#signals = signals;
+    Object.freeze(this);
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= this.#signals.of(this.#token);
+    return this.#signal;
+  }
+}
+
+/** The one place where access is granted: for a confirmed token, with the fields that the response has to carry. */
+export function grantAccess(confirmed: ConfirmedToken, fields: Fields, token: AuthenticatedToken, signals: AccessSignals): Access {
+  // The brand of a confirmed token is no member of any object: it is kept from what was confirmed.
+  return new Grant(confirmed, fields, token, signals) as unknown as Access;
+}

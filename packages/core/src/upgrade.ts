@@ -1,0 +1,71 @@
+import { type IncomingMessage, STATUS_CODES, validateHeaderValue } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type PreparedRequirements, prepareRequirements, type Requirements } from './authorization/requirements.ts';
+import { captureCertificate } from './certificate/tls-connection.ts';
+import type { Refusal } from './challenge/refusal.ts';
+import { nodeRequest } from './node-request.ts';
+import type { Awaitable, ProtectedResourceRequest } from './request.ts';
+
+/** What {@link upgrade} needs of a protected resource. */
+export interface UpgradeResource<A extends { readonly granted: true }> {
+  verify(request: ProtectedResourceRequest): Awaitable<A | Refusal>;
+  authorize(access: A, requirements: PreparedRequirements): A | Refusal;
+}
+
+/**
+ * A listener for the `upgrade` event of `node:http` and `node:https`, which hands on only what was granted access: a WebSocket
+ * handshake is judged like the GET request that it is (RFC 6455 §4.1), a DPoP proof names its https URI. Whatever else comes is
+ * refused on the socket, with the status and fields of any refusal and `Connection: close`, before anything is upgraded.
+ *
+ * A request without credentials is refused here also where `credentials: 'optional'`. Nothing ends a connection when its token
+ * expires, unless you do.
+ *
+ * @param accept Gets the request, its socket, the first bytes that came after it, and the access. Called at most once, and not when
+ * the client has gone in the meantime. From here on errors of the socket are yours; `ws` takes them over in `handleUpgrade`.
+ * @param requirements What is required beyond access; makes no sense: throws a `TypeError`.
+ *
+ * @example
+ * server.on('upgrade', upgrade(resource, (request, socket, head, access) =>
+ *   sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request, access))));
+ */
+export function upgrade<A extends { readonly granted: true }, H>(
+  resource: UpgradeResource<A>,
+  accept: (request: IncomingMessage, socket: Duplex, head: H, access: A) => void,
+  requirements?: Requirements,
+): (request: IncomingMessage, socket: Duplex, head: H) => void {
+  const prepared = requirements && prepareRequirements(requirements);
+  return (request, socket, head) => {
+    captureCertificate(socket);
+    const giveUp = (): void => void socket.destroy();
+    // Node listens to errors of the socket no longer, and nobody else does yet: one would end the process.
+    socket.on('error', giveUp);
+    const carryOut = (result: A | Refusal): void => {
+      if (socket.destroyed) return;
+      const answer = result.granted && prepared !== undefined ? resource.authorize(result, prepared) : result;
+      if (!answer.granted) return refuseUpgrade(socket, answer);
+      socket.off('error', giveUp);
+      accept(request, socket, head, answer);
+    };
+    const result = resource.verify(nodeRequest(request));
+    if (result instanceof Promise) void result.then(carryOut);
+    else carryOut(result);
+  };
+}
+
+function refuseUpgrade(socket: Duplex, { status, fields, body }: Refusal): void {
+  const content = body === undefined ? '' : JSON.stringify(body);
+  const lines = [
+    ...fields,
+    ...(body === undefined ? [] : [['Content-Type', 'application/json; charset=utf-8'] as const]),
+    ['Content-Length', String(new TextEncoder().encode(content).length)] as const,
+    ['Connection', 'close'] as const,
+  ].map(([name, value]) => {
+    validateHeaderValue(name, value);
+    return `${name}: ${value}`;
+  });
+  socket.end(`HTTP/1.1 ${[status, STATUS_CODES[status], ''].join(' ').trim()}\r\n${lines.join('\r\n')}\r\n\r\n${content}`, () =>
+    socket.destroy(),
+  );
+  // What the client goes on to send is of no interest, and must not keep its socket open.
+  socket.resume();
+}

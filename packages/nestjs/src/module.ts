@@ -1,0 +1,151 @@
+import { type ProtectedResource, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
+import {
+  type ConfigurableModuleAsyncOptions,
+  ConfigurableModuleBuilder,
+  type ConfigurableModuleCls,
+  type DynamicModule,
+  Inject,
+  Logger,
+  Module,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type Provider,
+} from '@nestjs/common';
+import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import { exchangeOf } from './exchange.ts';
+import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
+import { HoldfastMiddleware } from './middleware.ts';
+
+/** Options, or a resource that is made already and shared. */
+export type HoldfastOptions = ProtectedResourceOptions | ProtectedResource;
+
+/** How the module stands in its application. */
+export interface HoldfastModuleOptions {
+  /**
+   * Whether every module of the application can use the guard without importing this one; default yes. One module can, since
+   * otherwise it would be chance which resource protects a route: with several, the others are imported where they are used.
+   */
+  readonly isGlobal?: boolean;
+  /** Whether the application starts only when tokens can be judged; default no: until then requests are answered with 503. */
+  readonly ready?: boolean;
+}
+
+/** What `useClass` and `useExisting` name. */
+export interface HoldfastOptionsFactory {
+  createHoldfastOptions(): HoldfastOptions | Promise<HoldfastOptions>;
+}
+
+/** `useFactory` with `inject` and `imports`, `useClass`, or `useExisting`, as in every Nest module. */
+export type HoldfastAsyncOptions = ConfigurableModuleAsyncOptions<HoldfastOptions, 'createHoldfastOptions'> & HoldfastModuleOptions;
+
+const IS_GLOBAL: unique symbol = Symbol('HOLDFAST_IS_GLOBAL');
+const READY: unique symbol = Symbol('HOLDFAST_READY');
+const DEFAULTS: Required<HoldfastModuleOptions> = { isGlobal: true, ready: false };
+
+const built = new ConfigurableModuleBuilder<HoldfastOptions>()
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createHoldfastOptions')
+  .setExtras(DEFAULTS, (definition, { isGlobal, ready }) => ({
+    ...definition,
+    global: isGlobal,
+    providers: [
+      ...(definition.providers ?? []),
+      { provide: IS_GLOBAL, useValue: isGlobal },
+      { provide: READY, useValue: ready },
+      RESOURCE,
+      HoldfastMiddleware,
+    ],
+    exports: [HOLDFAST_RESOURCE, HoldfastMiddleware],
+  }))
+  .build();
+const Configurable: ConfigurableModuleCls<HoldfastOptions, 'forRoot', 'createHoldfastOptions', HoldfastModuleOptions> =
+  built.ConfigurableModuleClass;
+
+function isResource(options: HoldfastOptions): options is ProtectedResource {
+  return typeof options === 'object' && options !== null && 'verify' in options && typeof options.verify === 'function';
+}
+
+/** Resources that a module has made, and so has to close. */
+const made = new WeakSet<ProtectedResource>();
+/** The global module of each application. */
+const globals = new WeakMap<HttpAdapterHost, HoldfastModule>();
+
+const RESOURCE: Provider = {
+  provide: HOLDFAST_RESOURCE,
+  inject: [built.MODULE_OPTIONS_TOKEN],
+  useFactory(options: HoldfastOptions) {
+    if (isResource(options)) return options;
+    const resource = protectedResource(options);
+    made.add(resource);
+    return resource;
+  },
+};
+
+/**
+ * Provides the protected resource to {@link HoldfastGuard}, which protects what it stands on: the module alone protects nothing.
+ * Takes the options, or a resource that is made already and shared; a resource that it made it closes with the application.
+ * Options with problems stop the start with one `TypeError` that lists all of them.
+ *
+ * @example
+ * imports: [HoldfastModule.forRoot({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() })],
+ * providers: [{ provide: APP_GUARD, useClass: HoldfastGuard }],
+ */
+export class HoldfastModule extends Configurable implements OnApplicationBootstrap, OnApplicationShutdown {
+  readonly #references: ModuleRef;
+  readonly #ready: boolean;
+
+  constructor(references: ModuleRef, host: HttpAdapterHost, isGlobal: boolean, ready: boolean) {
+    super();
+    if (isGlobal && globals.has(host)) {
+      throw new TypeError(
+        'HoldfastModule: two of them are global, and it would be chance which one protects a route. Give all but one { isGlobal: false }, and import those where they are used.',
+      );
+    }
+    if (isGlobal) globals.set(host, this);
+    this.#references = references;
+    this.#ready = ready;
+    // Emits when the application gets its platform, before anything else is mounted there.
+    host.init$.subscribe(() => beginEarly(host.httpAdapter));
+  }
+
+  static override forRoot(options: HoldfastOptions, module: HoldfastModuleOptions = {}): DynamicModule {
+    return super.forRootAsync({ ...module, useFactory: () => options });
+  }
+
+  static override forRootAsync(options: HoldfastAsyncOptions): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    const resource = this.#resource();
+    if (!isGuarded(resource)) {
+      new Logger(HoldfastModule.name).warn(
+        'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.',
+      );
+    }
+    if (this.#ready) await resource.ready();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    const resource = this.#resource();
+    if (made.has(resource)) await resource.close();
+  }
+
+  /** Nest refuses to give one of request scope, and so to start: each request would have used up proofs of its own. */
+  #resource(): ProtectedResource {
+    return this.#references.get<ProtectedResource>(HOLDFAST_RESOURCE);
+  }
+}
+Module({})(HoldfastModule);
+[ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
+
+/** Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. */
+function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null): void {
+  // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
+  const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
+  if (use === undefined) return;
+  platform?.use((request: object, response: object, next: () => void) => {
+    exchangeOf(request, response);
+    next();
+  });
+}

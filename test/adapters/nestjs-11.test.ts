@@ -1,0 +1,247 @@
+// @holdfast/nestjs as it is installed from npm into an application of NestJS 11, written and compiled as such applications are:
+// CommonJS, decorators with their metadata, TypeScript 5. In this workspace it would find Nest 12, whose exceptions are not those
+// of Nest 11.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { install, OLDEST_NODE, oldestNode, pack, readJson, root, run, writeFiles } from '../packed.ts';
+
+const MINUTE = 60_000;
+const folder = mkdtempSync(join(tmpdir(), 'holdfast nest 11 '));
+const tsc = join(folder, 'node_modules', 'typescript', 'bin', 'tsc');
+
+const COMPILER = {
+  module: 'commonjs',
+  target: 'es2022',
+  outDir: 'dist',
+  strict: true,
+  skipLibCheck: true,
+  emitDecoratorMetadata: true,
+  experimentalDecorators: true,
+  types: ['node'],
+};
+
+beforeAll(async () => {
+  const tarballs = await pack(['core', 'nestjs'], folder);
+  const { devDependencies } = readJson(join(root, 'package.json')) as { readonly devDependencies: Record<string, string> };
+  writeFiles(folder, {
+    'package.json': JSON.stringify({
+      name: 'application',
+      private: true,
+      dependencies: {
+        '@nestjs/common': '11.2.10',
+        '@nestjs/core': '11.2.10',
+        '@nestjs/platform-express': '11.2.10',
+        '@nestjs/platform-fastify': '11.2.8',
+        'reflect-metadata': '0.2.2',
+        rxjs: '7.8.2',
+        typescript: '5.9.3',
+        '@types/node': devDependencies['@types/node'],
+        ...Object.fromEntries([...tarballs].map(([name, tarball]) => [`@holdfast/${name}`, `file:${tarball}`])),
+      },
+    }),
+    'tsconfig.json': JSON.stringify({ compilerOptions: COMPILER, include: ['src'] }),
+  });
+  writeFiles(join(folder, 'src'), { 'main.ts': APPLICATION });
+  await install(folder);
+}, 3 * MINUTE);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it(
+  'compiles, and protects on Express and on Fastify',
+  async () => {
+    await expect(run(process.execPath, [tsc, '-p', '.'], folder)).resolves.toBe('');
+    const answers: unknown = JSON.parse(await run(process.execPath, ['dist/main.js'], folder));
+    expect(answers).toEqual({ Express: ANSWERS, Fastify: ANSWERS });
+  },
+  MINUTE,
+);
+
+it(
+  `protects on Node ${OLDEST_NODE}, the oldest that is supported`,
+  async (context) => {
+    const node = await oldestNode(folder);
+    if ('missing' in node) return context.skip(node.missing);
+    expect(JSON.parse(await run(node.path, ['dist/main.js'], folder))).toEqual({ Express: ANSWERS, Fastify: ANSWERS });
+  },
+  2 * MINUTE,
+);
+
+it.each([
+  ['commonjs', undefined],
+  ['nodenext', 'nodenext'],
+])(
+  'its types are there for module: %s, and not any',
+  async (module, moduleResolution) => {
+    const wrong =
+      "import { HoldfastModule } from '@holdfast/nestjs';\nHoldfastModule.forRoot({ issuer: 'https://as.example', audience: 1 });\n";
+    const compilerOptions = { ...COMPILER, module, ...(moduleResolution && { moduleResolution }), noEmit: true };
+    writeFiles(join(folder, module), { 'wrong.ts': wrong, 'tsconfig.json': JSON.stringify({ compilerOptions, include: ['.'] }) });
+    const compiled = run(process.execPath, [tsc, '-p', module], folder);
+    await expect(compiled).rejects.toThrow(/wrong\.ts\(2,.*TS2(?:322|345|353|769)/);
+  },
+  MINUTE,
+);
+
+const BEARER = expect.stringMatching(/^Bearer .*realm="https:\/\/api\.example"$/);
+const DPOP = expect.stringMatching(/^DPoP realm="https:\/\/api\.example", algs=/);
+const ANSWERS = {
+  without: [401, [BEARER, DPOP], ''],
+  invalid: [401, [BEARER, DPOP], expect.stringMatching(/^\{"error":"invalid_token","error_description":"[^"]+"\}$/)],
+  granted: [200, [], '{"sub":"someone"}'],
+  scope: [403, [BEARER, DPOP], expect.stringContaining('insufficient_scope')],
+  public: [200, [], 'open'],
+  publicAccess: [401, ['Bearer realm="holdfast"'], ''],
+  early: [401, [BEARER, DPOP], ''],
+  rewritten: [418, [BEARER, DPOP], '{"own":"HoldfastException","is":true}'],
+};
+
+const APPLICATION = `
+import 'reflect-metadata';
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { get, request, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  type ArgumentsHost, Body, Catch, Controller, type ExceptionFilter, Get, HttpException, Injectable, Module, Post, UseFilters,
+} from '@nestjs/common';
+import { APP_GUARD, HttpAdapterHost, NestFactory } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import {
+  Access, HoldfastGuard, HoldfastMiddleware, HoldfastModule, type HoldfastOptionsFactory, type ProtectedResourceOptions, Public, Requires,
+} from '@holdfast/nestjs';
+
+const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+const now = Math.floor(Date.now() / 1000);
+const claims = { iss: 'https://as.example', aud: 'https://api.example', sub: 'someone', scope: 'read', iat: now, exp: now + 60 };
+const signed = encode({ alg: 'ES256', typ: 'at+jwt' }) + '.' + encode(claims);
+const token = signed + '.' + sign('sha256', Buffer.from(signed), { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString('base64url');
+
+@Injectable()
+class Settings {
+  readonly issuer = 'https://as.example';
+}
+
+@Injectable()
+class Options implements HoldfastOptionsFactory {
+  // Found by the metadata of decorators.
+  constructor(private readonly settings: Settings) {}
+
+  createHoldfastOptions(): ProtectedResourceOptions {
+    return {
+      issuer: this.settings.issuer,
+      audience: 'https://api.example',
+      unconstrained: 'accept',
+      keys: { jwks: { keys: [{ ...(publicKey.export({ format: 'jwk' }) as { kty: 'EC' }), alg: 'ES256' }] } },
+    };
+  }
+}
+
+@Module({ providers: [Settings, Options], exports: [Options] })
+class SettingsModule {}
+
+@Catch()
+class Rewriting implements ExceptionFilter {
+  constructor(private readonly host: HttpAdapterHost) {}
+
+  catch(exception: Error, host: ArgumentsHost): void {
+    const body = { own: exception.name, is: exception instanceof HttpException };
+    this.host.httpAdapter.reply(host.switchToHttp().getResponse(), body, 418);
+  }
+}
+
+@Controller()
+class Routes {
+  @Get('r')
+  get(@Access() access: Access): object {
+    return { sub: access.claims.sub };
+  }
+
+  @Get('write')
+  @Requires({ scope: 'write' })
+  write(): string {
+    return 'written';
+  }
+
+  @Get('public')
+  @Public()
+  open(): string {
+    return 'open';
+  }
+
+  @Get('public-access')
+  @Public()
+  nobody(@Access() access: Access): object {
+    return access;
+  }
+
+  @Get('rewritten')
+  @UseFilters(Rewriting)
+  rewritten(): string {
+    return 'reached';
+  }
+
+  @Post('upload')
+  upload(@Body() body: object): object {
+    return body;
+  }
+}
+
+@Module({
+  imports: [HoldfastModule.forRootAsync({ imports: [SettingsModule], useExisting: Options, ready: true })],
+  providers: [{ provide: APP_GUARD, useClass: HoldfastGuard }],
+  controllers: [Routes],
+})
+class AppModule {}
+
+type Answer = [status: number | undefined, challenges: string[], body: string];
+
+async function readAnswer(response: IncomingMessage): Promise<Answer> {
+  let body = '';
+  for await (const chunk of response) body += chunk;
+  const { rawHeaders, statusCode } = response;
+  const challenges = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'www-authenticate');
+  return [statusCode, challenges, body];
+}
+
+async function answersOn(adapter: ExpressAdapter | FastifyAdapter): Promise<Record<string, Answer>> {
+  const app = await NestFactory.create(AppModule, adapter, { logger: false, forceCloseConnections: true });
+  app.use('/upload', app.get(HoldfastMiddleware).use);
+  await app.listen(0, '127.0.0.1');
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  const ask = (path: string, authorization?: string): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const headers = authorization === undefined ? {} : { authorization };
+      get({ port, host: '127.0.0.1', path, headers }, (response) => void readAnswer(response).then(resolve, reject)).on('error', reject);
+    });
+  const announce = (path: string): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const headers = { 'content-type': 'application/json', 'content-length': 90_000 };
+      const sent = request({ port, host: '127.0.0.1', path, method: 'POST', headers }, (response) =>
+        void readAnswer(response).then((answer) => { sent.destroy(); resolve(answer); }, reject),
+      );
+      sent.on('error', () => {});
+      sent.write('{');
+    });
+  const answers = {
+    without: await ask('/r'),
+    invalid: await ask('/r', 'Bearer a.b.c'),
+    granted: await ask('/r', 'Bearer ' + token),
+    scope: await ask('/write', 'Bearer ' + token),
+    public: await ask('/public'),
+    publicAccess: await ask('/public-access', 'Bearer ' + token),
+    early: await announce('/upload'),
+    rewritten: await ask('/rewritten'),
+  };
+  await app.close();
+  return answers;
+}
+
+void (async () => {
+  const answers = { Express: await answersOn(new ExpressAdapter()), Fastify: await answersOn(new FastifyAdapter({ forceCloseConnections: true })) };
+  console.log(JSON.stringify(answers));
+})();
+`;
