@@ -73,6 +73,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'request',
     'slot',
   ],
+  'status-list': ['access-token', 'options'],
   diagnosis: ['access-token', 'confirmation', 'discovery', 'keys', 'options'],
   node: ['challenge', 'node-request', 'rejection', 'slot', 'upgrade'],
   index: [
@@ -125,6 +126,7 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'lru-cache': {
     'access-token/cache.ts': 'static',
     'access-token/introspection.ts': 'static',
+    'access-token/status-list.ts': 'static',
     'certificate/chain.ts': 'static',
     'certificate/forwarded.ts': 'static',
     'keys/proof-key.ts': 'static',

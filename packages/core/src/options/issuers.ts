@@ -126,7 +126,7 @@ function readOne(check: Check, o: Given, at: string, audience: readonly string[]
   };
 }
 
-function readIssuer(check: Check, option: string, value: unknown): string {
+export function readIssuer(check: Check, option: string, value: unknown): string {
   const isIssuer = typeof value === 'string' && isSecureUrl(value) && !/[?#]/.test(value);
   if (isIssuer) return value;
   const fix =
