@@ -81,7 +81,7 @@ describe('holdfast doctor, of oidc-provider', () => {
     const { out } = await program(['doctor', as.issuer, '--ca', ca, '--audience', "https://api.example.com/it's"]);
     const [, text = ''] = /(holdfast\(\{[^]*?\n\s*\}\))/.exec(out) ?? [];
     expect(text).toContain(`issuer: '${as.issuer}'`);
-    // eslint-disable-next-line no-new-func -- what people paste is run as they run it
+    // What people paste is run as they run it.
     const options = new Function('holdfast', 'fromTls', `return ${text}`)(
       (given: object) => given,
       fromTls,

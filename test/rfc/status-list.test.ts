@@ -31,7 +31,7 @@ interface Scene {
   readonly list: List;
   readonly clock: ReturnType<typeof createClock>;
   readonly uri: string;
-  ask(claims?: object): Promise<string>;
+  readonly ask: (claims?: object) => Promise<string>;
 }
 
 async function scene(more: Partial<StatusListOptions> = {}, options: Partial<ProtectedResourceOptions> = {}): Promise<Scene> {

@@ -126,7 +126,7 @@ function audiencesOf({ audiences, decoded: { claims = {} } }: Material): readonl
 }
 
 /** The request that the proof is held against: the one that was given, or else the one that the proof itself is for. */
-export function targetOf({ url, method, proof }: Pick<Material, 'url' | 'method' | 'proof'>): {
+function targetOf({ url, method, proof }: Pick<Material, 'url' | 'method' | 'proof'>): {
   readonly origin: string;
   readonly target: string;
   readonly method: string;

@@ -7,7 +7,7 @@ import { isRejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 
 /** A list could not be had, or is not what it should be: nothing can be said of the token, and so nothing is granted. */
-export class StatusListFailure extends Error {
+class StatusListFailure extends Error {
   override readonly name = 'StatusListFailure';
 }
 
@@ -60,7 +60,7 @@ const TOLERANCE = 5;
 
 /**
  * Whether a token is revoked, by the status list that it points to (draft-ietf-oauth-status-list: Token Status List). Every status but 0
- * is; so is an index beyond the list. Rejects with a {@link StatusListFailure} where the list cannot be had.
+ * is; so is an index beyond the list. Rejects where the list cannot be had.
  */
 export function statusCheck(settings: StatusListSettings): (token: StatusToken) => Promise<boolean> {
   const lists = new LRUCache<string, StatusList>({ maxSize: ALL_LISTS, sizeCalculation: ({ octets }) => octets.length + 1000 });
