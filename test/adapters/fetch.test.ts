@@ -193,6 +193,24 @@ describe('The target is the path that the routes see, of an origin that configur
   });
 });
 
+describe('The metadata of the resource', () => {
+  const url = `${AUDIENCE}/.well-known/oauth-protected-resource`;
+
+  it('PRM-03 is answered to anybody, instead of a route, and grants nothing', async () => {
+    const protect = holdfast(options({ metadata: true }));
+    for (const request of [new Request(url), new Request(url, { headers: { authorization: `Bearer ${plain}` } })]) {
+      const { refusal: answer, access } = await protect(request);
+      expect([answer?.status, answer?.headers.get('content-type'), access]).toEqual([200, 'application/json; charset=utf-8', undefined]);
+      expect(await answer?.json()).toMatchObject({ resource: AUDIENCE, authorization_servers: [issuer.url] });
+      expect(() => accessOf(request)).toThrow();
+    }
+    expect((await protect(new Request(url, { method: 'POST' }))).refusal?.status).toBe(405);
+    expect((await protect(new Request(`${url}/nope`))).refusal?.status).toBe(404);
+    const { refusal } = await protect(requestWith());
+    expect(refusal?.headers.get('www-authenticate')).toContain(`resource_metadata="${url}"`);
+  });
+});
+
 describe('apply', () => {
   const rotating = { dpop: { nonce: { secrets: ['0123456789abcdef0123456789abcdef'], rotation: 10 } }, cors: true } as const;
 

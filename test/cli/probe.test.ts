@@ -396,6 +396,12 @@ describe('holdfast probe does nothing, exit code 3, where', () => {
     expect(err).toContain('api.example.invalid is not this machine, and nobody is here to be asked.');
   });
 
+  it('standard input was the token, so that nobody can answer', async () => {
+    const { code, err } = await holdfast(args({ 'token-file': '-' }), { input: bound(), answer: 'y' });
+    expect(code).toBe(3);
+    expect(err).toContain('nobody is here to be asked');
+  });
+
   it.each(['', 'n', 'no', 'yesterday'])('the answer to its question is %j', async (answer) => {
     const { code, err } = await holdfast(args(), { answer });
     expect(code).toBe(3);

@@ -95,6 +95,35 @@ describe.each(['nginx', 'haproxy'] as const)('a customer edge on %s, in front of
     });
   });
 
+  it('a handshake with one name and a request to another get nobody in', async () => {
+    const scene = await startScene(kind);
+    onTestFinished(() => scene.close());
+    const { owner, thief, edge, pki } = scene;
+    const client = await createClient(scene.as.issuer, 'mtls-ca', scene.fetchAs(owner));
+    const token = await client.token('https://api.example.com', 'accounts:read');
+    const ask = async (servername: string, identity?: Identity): Promise<number> => {
+      const { status } = await requestOnce({
+        port: edge.port,
+        path: '/accounts',
+        ca: pki.ca,
+        servername,
+        headers: {
+          host: `${HOSTS.api}:${edge.port}`,
+          authorization: `Bearer ${token}`,
+          'client-certificate': encodeURIComponent(owner.cert),
+          'client-certificate-ca-verified': 'SUCCESS',
+        },
+        ...(identity && { cert: identity.cert, key: identity.key }),
+      });
+      return status;
+    };
+    // At login nobody is asked for a certificate, so that of the owner does not count either.
+    expect(await ask(HOSTS.login)).toBeOneOf([401, 421]);
+    expect(await ask(HOSTS.login, owner)).toBeOneOf([401, 421]);
+    expect(await ask(HOSTS.mtls, thief)).toBeOneOf([401, 421]);
+    expect(await ask(HOSTS.api, owner)).toBe(200);
+  });
+
   it('whose secret is another one is not believed: the owner gets no token', async () => {
     const scene = await startScene(kind, { secretOfEdge: 'an-older-secret-of-the-edge-000042' });
     onTestFinished(() => scene.close());

@@ -40,7 +40,11 @@ export interface Certificates {
   readonly other: Identity;
 }
 
-async function createCertificates(pki: Pki): Promise<Certificates> {
+/** One set for all edges of a test file: it takes a second or two, and no edge has to know who issued them. */
+let certificatesOfThisFile: Promise<Certificates> | undefined;
+
+async function createCertificates(): Promise<Certificates> {
+  const pki = await createPki();
   const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `name-${String(i).padStart(4, '0')}.example.com`);
   const past = Date.now() - 3_600_000;
   return {
@@ -181,7 +185,7 @@ export function edgeContract(spec: EdgeUnderTest): void {
   beforeAll(async () => {
     if (skip !== undefined) return;
     api = await startApi(spec.source({ trust: { peers: ['127.0.0.1'], secret: { field: 'edge-secret', values: [SECRET] } } }));
-    certificates = await createCertificates(api.pki);
+    certificates = await (certificatesOfThisFile ??= createCertificates());
     token = await api.tokenFor(certificates.ec);
     edge = await startEdge({ kind: spec.kind, recipe: spec.recipe, pki: api.pki, upstreamPort: api.port, secret: SECRET });
   });

@@ -554,7 +554,7 @@ describe('ERR: in Express', () => {
         await get(`Bearer ${bad}`);
         const printed =
           inspect(errors.at(-1), { depth: Infinity, showHidden: true }) + JSON.stringify(errors.at(-1)) + String(errors.at(-1)?.stack);
-        expect(printed).toContain('invalid_token');
+        expect(printed).toContain('HOLDFAST_INVALID_TOKEN');
         for (const part of [bad, ...bad.split('.'), 'subject-5f1c', 'eyJ']) expect(printed).not.toContain(part);
       }
       expect(errors.map(({ refusal }) => refusal?.rejection.rejected)).toEqual(['token.expired', 'dpop.not_offered', 'token.unknown_key']);

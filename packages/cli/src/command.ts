@@ -126,7 +126,7 @@ function overview(commands: readonly Command[]): string {
 }
 
 /** The help of a command, made of the same table that its options are parsed by. */
-export function helpOf({ name, summary, usage, options, notes }: Command, columns = 100): string {
+function helpOf({ name, summary, usage, options, notes }: Command, columns = 100): string {
   const width = Math.min(Math.max(columns, 60), 110);
   const rows = Object.entries({ ...options, help: HELP }).map(([option, { value, short, text }]) => {
     const left = `${short === undefined ? '    ' : `-${short}, `}--${option}${value === undefined ? '' : ` <${value}>`}`;

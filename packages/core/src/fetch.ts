@@ -71,7 +71,7 @@ export interface Protected<C extends AccessTokenClaims = AccessTokenClaims> {
   readonly apply: (response: Response) => Response;
 }
 
-/** A request that is refused. */
+/** A request that is refused, or that is answered with the metadata of the resource (RFC 9728). */
 export interface Refused {
   readonly access?: undefined;
   /** To be returned as it is. Where WWW-Authenticate has several challenges, they are in one line. */
@@ -146,6 +146,8 @@ export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
   const protect = async (request: Request, surroundings: Surroundings | ProtectedResourceRequest = {}): Promise<Protected<C> | Refused> => {
     const view = views.get(request) ?? ('fieldLines' in surroundings ? surroundings : new FetchRequest(request, surroundings));
     views.set(request, view);
+    const published = resource.metadata?.answer(view);
+    if (published !== undefined) return { refusal: responseOf(await published) };
     const result = await resource.verify(view);
     protections.set(request, { resource, result });
     if (result.granted) return { access: result, apply: (response) => withFields(response, result.fields) };

@@ -1,4 +1,4 @@
-import { type ProtectedResource, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
+import { type ProtectedResource, type ProtectedResourceOptions, protectedResource, type PublishedMetadata } from '@holdfast/core';
 import {
   type ConfigurableModuleAsyncOptions,
   ConfigurableModuleBuilder,
@@ -12,7 +12,7 @@ import {
   type Provider,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
-import { exchangeOf } from './exchange.ts';
+import { type Exchange, exchangeOf } from './exchange.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
 
@@ -93,6 +93,7 @@ const RESOURCE: Provider = {
 export class HoldfastModule extends Configurable implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #references: ModuleRef;
   readonly #ready: boolean;
+  #metadata: PublishedMetadata | undefined;
 
   constructor(references: ModuleRef, host: HttpAdapterHost, isGlobal: boolean, ready: boolean) {
     super();
@@ -105,7 +106,7 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
     this.#references = references;
     this.#ready = ready;
     // Emits when the application gets its platform, before anything else is mounted there.
-    host.init$.subscribe(() => beginEarly(host.httpAdapter));
+    host.init$.subscribe(() => beginEarly(host.httpAdapter, (exchange) => this.#publish(exchange)));
   }
 
   static override forRoot(options: HoldfastOptions, module: HoldfastModuleOptions = {}): DynamicModule {
@@ -123,12 +124,22 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
         'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.',
       );
     }
+    this.#metadata = resource.metadata;
     if (this.#ready) await resource.ready();
   }
 
   async onApplicationShutdown(): Promise<void> {
     const resource = this.#resource();
     if (made.has(resource)) await resource.close();
+  }
+
+  /** Answers a request for the metadata of the resource (RFC 9728), which no route of the application is for. */
+  #publish(exchange: Exchange): boolean {
+    const published = this.#metadata?.answer(exchange.view);
+    if (published === undefined) return false;
+    if (published instanceof Promise) void published.then((known) => exchange.answer(known));
+    else exchange.answer(published);
+    return true;
   }
 
   /** Nest refuses to give one of request scope, and so to start: each request would have used up proofs of its own. */
@@ -139,13 +150,16 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
 Module({})(HoldfastModule);
 [ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
 
-/** Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null): void {
+/**
+ * Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. What is answered
+ * here goes no further.
+ */
+function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null, answers: (exchange: Exchange) => boolean): void {
   // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
   const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
   if (use === undefined) return;
   platform?.use((request: object, response: object, next: () => void) => {
-    exchangeOf(request, response);
-    next();
+    const exchange = exchangeOf(request, response);
+    if (exchange === undefined || !answers(exchange)) next();
   });
 }

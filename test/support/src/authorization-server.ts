@@ -83,7 +83,7 @@ export interface AuthorizationServer {
   readonly secrets: Readonly<Record<ConfidentialClient, string>>;
   /** The private key of the client `api-jwt`, with `alg` and `kid`. */
   readonly apiKey: JWK;
-  /** The requests to the introspection endpoint: where they came, and what they were. */
+  /** The requests to the introspection endpoint: at which origin (by Host), and with what. */
   readonly introspections: readonly { readonly origin: string; readonly headers: IncomingHttpHeaders }[];
   readonly publicJwk: JWK;
   /** The same key in SPKI, PEM. */
@@ -103,21 +103,16 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
 
   const apiSigner = await generateSigningKey('ES256', randomUUID());
   const introspections: { origin: string; headers: IncomingHttpHeaders }[] = [];
-  const note = (origin: string, { url, headers }: IncomingMessage): void => {
-    if (url === ENDPOINTS.introspection_endpoint) introspections.push({ origin, headers });
-  };
 
   let handler: RequestListener = (_request, response) => response.writeHead(503).end();
-  const listenAt =
-    (origin: 'issuer' | 'mtlsOrigin'): RequestListener =>
-    (request, response) => {
-      note(origins[origin], request);
-      handler(request, response);
-    };
-  const servers = serversOf(pki, edge, listenAt('issuer'), listenAt('mtlsOrigin'));
+  const listener: RequestListener = (request, response) => {
+    const { url, headers } = request;
+    if (url === ENDPOINTS.introspection_endpoint) introspections.push({ origin: `https://${headers.host}`, headers });
+    handler(request, response);
+  };
+  const servers = serversOf(pki, edge, listener);
   const [port = 0, mtlsPort = 0] = await Promise.all(servers.map((server) => listen(server)));
-  const origins = edge ?? { issuer: `https://localhost:${port}`, mtlsOrigin: `https://127.0.0.1:${mtlsPort}` };
-  const { issuer, mtlsOrigin } = origins;
+  const { issuer, mtlsOrigin } = edge ?? { issuer: `https://localhost:${port}`, mtlsOrigin: `https://127.0.0.1:${mtlsPort}` };
 
   const provider = new Provider(issuer, {
     ...(await configuration(options, audience, signer)),
@@ -152,11 +147,11 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   };
 }
 
-function serversOf(pki: Pki, edge: AuthorizationServerEdge | undefined, plain: RequestListener, mtls: RequestListener): readonly Server[] {
-  if (edge !== undefined) return [createHttpServer(plain)];
+function serversOf(pki: Pki, edge: AuthorizationServerEdge | undefined, listener: RequestListener): readonly Server[] {
+  if (edge !== undefined) return [createHttpServer(listener)];
   const tls = { key: pki.server.key, cert: pki.server.cert };
   // unverified, so that self-signed certificates get as far as RFC 8705 §2.2
-  return [createServer(tls, plain), createServer({ ...tls, ca: pki.ca, requestCert: true, rejectUnauthorized: false }, mtls)];
+  return [createServer(tls, listener), createServer({ ...tls, ca: pki.ca, requestCert: true, rejectUnauthorized: false }, listener)];
 }
 
 function scopesOf({ scopes = ['accounts:read', 'accounts:write'] }: AuthorizationServerOptions): readonly string[] {

@@ -14,9 +14,9 @@ interface Frame {
   /** The files of a recipe that are its configuration. */
   readonly configuration: RegExp;
   /** Texts of a recipe, and what they are on a port of the loopback. */
-  local(port: number): readonly (readonly [string, string])[];
+  readonly local: (port: number) => readonly (readonly [string, string])[];
   /** Arguments with which it runs the recipe in the folder, in the foreground. Writes what else it needs there. */
-  start(folder: string): readonly string[];
+  readonly start: (folder: string) => readonly string[];
 }
 
 const isRoot = process.getuid?.() === 0;

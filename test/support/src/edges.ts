@@ -83,28 +83,15 @@ function fillIn(paths: readonly string[], changes: readonly Change[]): void {
  * (ports, paths, the secret) is filled in. Rejects with what the edge says where it does not start.
  */
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
-  const { kind, recipe, pki, upstreamPort, secret, changes = [], port = await freePort() } = options;
+  const { kind, port = await freePort() } = options;
   const frame = FRAMES[kind];
   const folder = mkdtempSync(join(tmpdir(), `holdfast-${kind}-`));
-  cpSync(join(EXAMPLES, recipe), folder, { recursive: true });
-  const files: Record<string, string> = {
-    'server.crt': pki.server.cert,
-    'server.key': pki.server.key,
-    'server.pem': pki.server.cert + pki.server.key,
-    'clients-ca.crt': pki.ca,
-  };
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content, { mode: 0o600 });
-  const configuration = readdirSync(folder).filter((name) => frame.configuration.test(name));
-  fillIn(
-    configuration.map((name) => join(folder, name)),
-    [
-      ...changes,
-      ['/etc/holdfast/', `${folder}/`],
-      ['127.0.0.1:8080', `127.0.0.1:${upstreamPort}`],
-      [SECRET_IN_RECIPES, secret],
-      ...frame.local(port),
-    ],
-  );
+  try {
+    layOut(folder, options, port);
+  } catch (error) {
+    rmSync(folder, { recursive: true });
+    throw error;
+  }
   // A file, and no pipe: Apache opens /dev/stderr, which it cannot where that is a socket.
   const log = join(folder, 'edge.log');
   const output = openSync(log, 'w');
@@ -133,6 +120,26 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     throw new Error(`${frame.command} did not start (${String(error)}):\n${said}`, { cause: error });
   }
   return edge;
+}
+
+/** Everything that a recipe names, in one folder. */
+function layOut(folder: string, { kind, recipe, pki, upstreamPort, secret, changes = [] }: EdgeOptions, port: number): void {
+  const { configuration, local } = FRAMES[kind];
+  cpSync(join(EXAMPLES, recipe), folder, { recursive: true });
+  const files = readdirSync(folder).filter((name) => configuration.test(name));
+  fillIn(
+    files.map((name) => join(folder, name)),
+    [
+      ...changes,
+      ['/etc/holdfast/', `${folder}/`],
+      ['127.0.0.1:8080', `127.0.0.1:${upstreamPort}`],
+      [SECRET_IN_RECIPES, secret],
+      ...local(port),
+    ],
+  );
+  const { cert, key } = pki.server;
+  const pems = { 'server.crt': cert, 'server.key': key, 'server.pem': cert + key, 'clients-ca.crt': pki.ca };
+  for (const [name, content] of Object.entries(pems)) writeFileSync(join(folder, name), content, { mode: 0o600 });
 }
 
 /** Debian keeps servers where users do not look. */

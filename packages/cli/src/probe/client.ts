@@ -11,7 +11,7 @@ export interface ClientOptions {
   readonly owner: Identity;
   readonly impostor: Identity;
   readonly largeImpostor: Identity;
-  /** Further authorities to trust, PEM. */
+  /** The authorities to trust in place of the usual ones, PEM. */
   readonly ca: string | undefined;
   readonly maxRequests: number;
   /** Milliseconds for everything. */

@@ -28,7 +28,7 @@ export const probe: Command = {
     },
     cert: { value: 'file', text: "The owner's certificate, PEM, followed by its intermediates." },
     key: { value: 'file', text: 'Its private key, PEM. It never leaves this machine.' },
-    ca: { value: 'file', text: 'Further authorities to trust for the server, PEM.' },
+    ca: { value: 'file', text: 'The authorities to trust for the server, PEM, in place of the usual ones.' },
     header: {
       value: 'name',
       several: true,
@@ -55,7 +55,9 @@ export const probe: Command = {
   async run(given, terminal) {
     const { options, hosts } = await read(given, terminal);
     const strangers = hosts.filter((url) => !isLoopback(hostOf(url)));
-    if (strangers.length > 0 && !given.flag('yes') && !(await confirmed(strangers, options, terminal))) return NOT_RUN;
+    // Where standard input was the token, there is nothing left to answer with.
+    const ask = given.value('token-file') === '-' ? undefined : terminal.ask;
+    if (strangers.length > 0 && !given.flag('yes') && !(await confirmed(strangers, options, { ...terminal, ask }))) return NOT_RUN;
     const report = await runProbe(options, (title) => terminal.err(`${title} …`));
     if (given.flag('json')) terminal.out(jsonOf(options.url, report));
     else printReport(options.url, report, terminal);
@@ -193,6 +195,6 @@ function attempt<T>(make: () => T): T | undefined {
 }
 
 /** Whether a host is this machine, by its name or address alone: what a name resolves to may change. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

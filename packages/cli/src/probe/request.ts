@@ -17,7 +17,7 @@ export interface Sending {
   readonly lines: readonly Line[];
   readonly http: '1.1' | '2';
   readonly tls: TlsVersion;
-  /** Further authorities to trust, PEM. */
+  /** The authorities to trust in place of the usual ones, PEM. */
   readonly ca: string | undefined;
   /** What the client presents, if it is asked. */
   readonly identity: { readonly cert: string; readonly key: string } | undefined;

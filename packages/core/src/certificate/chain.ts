@@ -42,7 +42,7 @@ interface Authorities {
 
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_PURPOSE = '2.5.29.37.0';
-/** Certificates between the client's and the anchor. */
+/** Certificates below the anchor, the client's among them. */
 const LONGEST_PATH = 6;
 /** Signatures that one judgement may cost, however many authorities have the same name. */
 const MOST_SIGNATURES = 32;

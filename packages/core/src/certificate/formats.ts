@@ -1,8 +1,7 @@
-import type { Rejection } from '../rejection.ts';
-import { reject } from '../rejection.ts';
+import { reject, type Rejection } from '../rejection.ts';
 import { certificateFrom } from './base64.ts';
 import { readHex, readHash } from './hash-value.ts';
-import { certificatesInPem, percentDecoded } from './pem.ts';
+import { certificatesInPem, MOST_CERTIFICATES, percentDecoded } from './pem.ts';
 import { type Certificate, certificateOf } from './thumbprint.ts';
 import { readXfcc, readXfccJson, type XfccElements } from './xfcc.ts';
 
@@ -44,16 +43,13 @@ export const FORMATS: Readonly<Record<FormatName, ReadForwarded>> = {
       : malformed('is no byte sequence (RFC 9440 §2.2), alone and without parameters'),
   'base64-der': (value) => fromDer(certificateFrom(value)),
   'base64-der-list': (value) => fromChain(certificatesIn(value.split(',', MOST_CERTIFICATES + 1))),
-  pem: (value) => fromSingle(certificatesInPem(value, MOST_CERTIFICATES)),
+  pem: (value) => fromSingle(certificatesInPem(value)),
   'percent-encoded-pem': (value) => fromSingle(fromPercentEncoded(value)),
   'percent-encoded-pem-chain': (value) => fromChain(fromPercentEncoded(value)),
   'sha256-hex': readHex,
   'sha256-base64': (value) => readHash(value.endsWith('=') ? value.slice(0, -1) : value, 'base64'),
   'sha256-base64url': (value) => readHash(value, 'base64url'),
 };
-
-/** More than anybody's chain has. */
-export const MOST_CERTIFICATES = 10;
 
 /** The reader of a format. */
 export function readerOf(format: ForwardedFormat): ReadForwarded {
@@ -71,7 +67,7 @@ export function saysNone(value: string): boolean {
 
 function fromPercentEncoded(value: string): readonly Uint8Array[] | undefined {
   const text = percentDecoded(value);
-  return text === undefined ? undefined : certificatesInPem(text, MOST_CERTIFICATES);
+  return text === undefined ? undefined : certificatesInPem(text);
 }
 
 /** Every one a certificate, or none of them. */

@@ -2,7 +2,8 @@ import { LRUCache } from 'lru-cache';
 import { Check, stringsIn } from '../check.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProtectedResourceRequest } from '../request.ts';
-import { certificatesIn, type FormatName, FORMATS, type ForwardedFormat, MOST_CERTIFICATES, readerOf, saysNone } from './formats.ts';
+import { certificatesIn, type FormatName, FORMATS, type ForwardedFormat, readerOf, saysNone } from './formats.ts';
+import { MOST_CERTIFICATES } from './pem.ts';
 import type { Certificate, CertificateSource } from './thumbprint.ts';
 import { type EdgeTrust, type EveryPeer, readField, readTrust } from './trusted-peers.ts';
 

@@ -7,11 +7,14 @@ const SKIPPED = /[ \t\r\n]*/y;
 /** What percent-encoding leaves, and more; no space. */
 const VISIBLE = /^[\x21-\x7e]*$/;
 
+/** How many certificates a value may hold: more than anybody's chain has. */
+export const MOST_CERTIFICATES = 10;
+
 /**
  * The certificates of PEM blocks (RFC 7468 §5.1), with white space between and inside them, and nothing else around: no other
- * text, no other label. `undefined` where anything is not so, or there are more than `most`.
+ * text, no other label. `undefined` where anything is not so, or there are too many.
  */
-export function certificatesInPem(text: string, most: number): readonly Uint8Array[] | undefined {
+export function certificatesInPem(text: string, most: number = MOST_CERTIFICATES): readonly Uint8Array[] | undefined {
   const ders: Uint8Array[] = [];
   for (let at = skip(text, 0); at < text.length; at = skip(text, at)) {
     const end = text.startsWith(BEGIN, at) ? text.indexOf(END, at + BEGIN.length) : -1;

@@ -17,7 +17,6 @@ type XfccElement = ReadonlyMap<string, readonly string[]>;
 
 /** Keys that stand once at most. A client whose certificate nobody verifies can write others into a URI or DNS name (envoy#32945). */
 const SINGLE = ['hash', 'cert', 'chain', 'subject'];
-const MOST_CERTIFICATES = 10;
 
 /**
  * Reads Envoy's text form. Elements, keys and values are told apart by quotes and backslashes, not by splitting. The number of
@@ -62,7 +61,7 @@ function certificates(element: XfccElement, key: 'cert' | 'chain'): readonly Uin
   const [value] = element.get(key) ?? [];
   const text = value === undefined ? undefined : percentDecoded(value);
   if (text === undefined) return [];
-  return certificatesInPem(text, key === 'cert' ? 1 : MOST_CERTIFICATES) ?? [];
+  return certificatesInPem(text, key === 'cert' ? 1 : undefined) ?? [];
 }
 
 const KEY = /([A-Za-z]+)=/y;
