@@ -52,7 +52,7 @@ describe('the quick start of the README', () => {
 });
 
 describe('the documents', () => {
-  it.each(['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'examples/browser/README.md'])(
+  it.each(['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'examples/browser/README.md', 'packages/cli/README.md'])(
     '%s links to nothing that is not there',
     (document) => {
       const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
