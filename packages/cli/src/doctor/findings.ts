@@ -1,7 +1,7 @@
 import { type KeyOfSet, PROOF_ALGORITHMS } from '@holdfast/core/diagnosis';
 import type { Finding, Mark } from '../findings.ts';
 import { adviceOn } from '../issuer-fetch.ts';
-import { quoted } from '../visible.ts';
+import { listed, quoted } from '../visible.ts';
 import type { DoctorOptions, Examination } from './examine.ts';
 
 /** Everything worth saying about an issuer. */
@@ -72,7 +72,7 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
   if (isBound || methods.length > 0) {
     findings.push(
       methods.length > 0
-        ? say('ok', `Clients can authenticate by their certificate: ${methods.map(shown).join(', ')}.`)
+        ? say('ok', `Clients can authenticate by their certificate: ${listed(methods)}.`)
         : say(
             'note',
             'No client authenticates by its certificate (token_endpoint_auth_methods_supported); it is bound to tokens all the same (RFC 8705 §4).',
@@ -83,7 +83,10 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
       names.length > 0
         ? say(
             'ok',
-            `Clients with a certificate go elsewhere (mtls_endpoint_aliases): ${names.map(([name, url]) => `${shown(name)} ${quoted(url)}`).join(', ')}.`,
+            `Clients with a certificate go elsewhere (mtls_endpoint_aliases): ${names
+              .slice(0, 12)
+              .map(([name, url]) => `${shown(name)} ${quoted(url)}`)
+              .join(', ')}.`,
           )
         : say('note', 'There are no mtls_endpoint_aliases: the endpoints themselves have to ask for certificates.'),
     );
@@ -96,7 +99,7 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
     findings.push(
       say(
         'wrong',
-        `It issues DPoP-bound tokens, by proofs that Holdfast does not accept by default: ${algorithms.map(shown).join(', ')}. RS256 can be added: dpop: { algorithms: […] }.`,
+        `It issues DPoP-bound tokens, by proofs that Holdfast does not accept by default: ${listed(algorithms)}. RS256 can be added: dpop: { algorithms: […] }.`,
       ),
     );
   if (!isBound && common.length === 0) {

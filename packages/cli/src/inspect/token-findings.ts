@@ -2,7 +2,7 @@ import { PROVIDERS, type ProviderName } from '@holdfast/core';
 import { ALGORITHMS, isSecureUrl, notAnAccessToken, PROVIDER_NAMES, typeOf } from '@holdfast/core/diagnosis';
 import { recognise } from '../doctor/recognise.ts';
 import type { Finding, Mark } from '../findings.ts';
-import { quoted } from '../visible.ts';
+import { listed, quoted } from '../visible.ts';
 import type { Members } from './decode.ts';
 import type { Material } from './material.ts';
 import type { Verdict } from './verdict.ts';
@@ -126,7 +126,7 @@ function issuerFindings({ iss }: Members, { issuers }: Material): Finding[] {
 
 function audienceFindings({ aud, client_id: client, azp }: Members, { audiences, provider }: Material): Finding[] {
   const named = [aud ?? []].flat().filter((one): one is string => typeof one === 'string');
-  const shown = named.map(quoted).join(', ');
+  const shown = listed(named);
   if (named.length === 0) {
     if (provider !== undefined && PROVIDERS[provider].audience === 'client')
       return [say('note', `There is no aud, as with ${provider}: the resource has to list the client ${quoted(client)} in clientIds.`)];
