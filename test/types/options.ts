@@ -69,6 +69,13 @@ protectedResource({ issuer, audience, cache: true });
 protectedResource({ issuer, audience, profiles: ['rfc9999'] });
 // @ts-expect-error: a list of keys is no JWK set
 protectedResource({ issuer, audience, keys: { jwks: [] } });
+export const audited: ProtectedResourceOptions = { issuer, audience, audit: { until: '2027-03-01', reasons: ['cnf.absent'] } };
+// @ts-expect-error: what is wrong, and not only missing, is never let through
+protectedResource({ issuer, audience, audit: { until: '2027-03-01', reasons: ['certificate.mismatch'] } });
+// @ts-expect-error: audit mode has an end
+protectedResource({ issuer, audience, audit: {} });
+// @ts-expect-error: audit mode is no switch
+protectedResource({ issuer, audience, audit: true });
 // @ts-expect-error: the event is read only
 protectedResource({ issuer, audience, onEvent: (event) => void (event.outcome = 'granted') });
 // @ts-expect-error: undefined is not a way to leave an option out

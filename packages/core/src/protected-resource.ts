@@ -17,7 +17,7 @@ import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
 import { type IsRevoked, type ProtectedResourceOptions, readOptions } from './options/options.ts';
-import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
+import { isRejection, isUnavailable, type Reason, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -36,6 +36,8 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
+  /** How many requests audit mode has let through since the start, by the reason for which they would have been refused. Empty without audit mode. */
+  audited(): Readonly<Partial<Record<Reason, number>>>;
   /** What is published about the resource (RFC 9728); absent where nothing is. An adapter asks it before `verify` for its answer. */
   readonly metadata: PublishedMetadata | undefined;
 }
@@ -82,6 +84,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
   const signals = new AccessSignals(now, settings.clockTolerance);
+  // What audit mode admits ends with it, streams too.
+  const auditSignals = settings.audit && new AccessSignals(now, settings.clockTolerance, settings.audit.until);
+  const audited = new Map<Reason, number>();
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
@@ -152,8 +157,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     if (token === undefined) return refusal(reject('unavailable.internal', { detail: 'confirmed, and not authenticated' }), undefined);
     const { fields: own } = confirmed;
     const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
+    const { audited: lacking } = confirmed;
+    if (lacking !== undefined) audited.set(lacking.rejected, (audited.get(lacking.rejected) ?? 0) + 1);
+    const watch = lacking === undefined ? signals : (auditSignals ?? signals);
     // The type of further claims is the application's word; iss, exp and aud were checked.
-    return grantAccess(confirmed, fields, token, signals) as Access<C>;
+    return grantAccess(confirmed, fields, token, watch) as Access<C>;
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
@@ -210,12 +218,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     },
     async close() {
       signals.close();
+      auditSignals?.close();
       await authenticate.close();
     },
     revokeKey(thumbprint) {
       authenticate.revokeKey(thumbprint);
       signals.check();
+      auditSignals?.check();
     },
+    audited: () => Object.fromEntries(audited),
     metadata,
   };
 }

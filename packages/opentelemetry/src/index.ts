@@ -8,7 +8,7 @@ export interface ObserveOptions {
   readonly meterProvider?: MeterProvider;
   /** Makes the tracer `@holdfast/opentelemetry`. Default: the global one. */
   readonly tracerProvider?: TracerProvider;
-  /** Which decisions get a span, as a child of the span that is active where the request is judged. Default: `all`. */
+  /** Which decisions get a span, as a child of the span that is active where the request is judged. `refused`: all that are not plainly granted. Default: `all`. */
   readonly spans?: 'all' | 'refused' | 'none';
 }
 
@@ -25,7 +25,8 @@ const DURATIONS = [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0
  * Metrics: the counter `holdfast.decisions`, and the histogram `holdfast.decision.duration` in seconds, of what a request waited
  * for its decision. Spans: `holdfast`, as long as the decision took.
  *
- * Attributes: `holdfast.outcome` (`granted`, `refused`, …), `error.type` (the reason, where it was not granted; one of the keys of `REASONS`),
+ * Attributes: `holdfast.outcome` (`granted`, `refused`, `audited`, `unavailable`), `error.type` (the reason, where it was not granted, or would not have been
+ * without audit mode; one of the keys of `REASONS`),
  * `holdfast.scheme`, `holdfast.issuer` (of tokens that were authenticated). Spans also have `holdfast.client_id`, `holdfast.confirmations`,
  * `holdfast.detail`, `holdfast.expected` and `holdfast.received`, which are as many as there are clients and so are kept from metrics.
  * Nothing of them is secret (see `ResourceEvent`). The status of a span is an error where something of ours failed, not where a client was refused.

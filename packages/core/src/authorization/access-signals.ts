@@ -22,20 +22,25 @@ interface Watched {
 export class AccessSignals {
   readonly #clock: () => EpochSeconds;
   readonly #tolerance: number;
+  readonly #end: EpochSeconds;
   readonly #timers = new Map<WeakRef<Watched>, ReturnType<typeof setTimeout>>();
   readonly #watched = new WeakMap<AbortSignal, Watched>();
   #closed = false;
 
-  /** @param tolerance Seconds for which a token is accepted after its `exp`. */
-  constructor(now: () => EpochSeconds, tolerance: number) {
+  /**
+   * @param tolerance Seconds for which a token is accepted after its `exp`.
+   * @param end When what admitted the tokens is over, whatever they say.
+   */
+  constructor(now: () => EpochSeconds, tolerance: number, end: EpochSeconds = Number.POSITIVE_INFINITY) {
     this.#clock = now;
     this.#tolerance = tolerance;
+    this.#end = end;
   }
 
   /** A signal for one request. A token that is accepted beyond its `exp` gets the rest of the tolerance. */
   of(token: AuthenticatedToken): AbortSignal {
     const { exp } = token.claims;
-    const until = this.#now() < exp ? exp : exp + this.#tolerance;
+    const until = Math.min(this.#now() < exp ? exp : exp + this.#tolerance, this.#end);
     const watched: Watched = { token, until, controller: new AbortController() };
     const signal = AbortSignal.any([watched.controller.signal]);
     this.#watched.set(signal, watched);
@@ -72,9 +77,9 @@ export class AccessSignals {
     this.#timers.set(reference, timer);
   }
 
-  #endOf({ token }: Watched, left: number): DOMException | undefined {
+  #endOf({ token, until }: Watched, left: number): DOMException | undefined {
     // Not `left <= 0`: what cannot be compared has ended too.
-    if (!(left > 0)) return new DOMException(REASONS['token.expired'].text, 'TimeoutError');
+    if (!(left > 0)) return new DOMException(until === this.#end ? 'Audit mode has ended.' : REASONS['token.expired'].text, 'TimeoutError');
     if (!token.keyTrusted()) return new DOMException(REASONS['token.unknown_key'].text, 'AbortError');
     return this.#closed ? new DOMException('The protected resource was closed.', 'AbortError') : undefined;
   }

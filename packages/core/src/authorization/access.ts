@@ -12,7 +12,7 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
   /**
    * Aborts when the access ends, so that a stream or a WebSocket can end with it: at `exp` (for a token that was accepted after
    * it, at the end of the clock tolerance); when the key that signed the token is revoked (at once) or given up by the issuer
-   * (within a minute); when the resource is closed. Its `reason` is a `DOMException`, `TimeoutError` at `exp`, else `AbortError`.
+   * (within a minute); when the resource is closed; where `audited` is set, when audit mode ends. Its `reason` is a `DOMException`, `TimeoutError` at `exp` and at the end of audit mode, else `AbortError`.
    * Costs nothing until it is read, and never keeps a process alive.
    *
    * @example

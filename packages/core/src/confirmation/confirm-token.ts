@@ -51,7 +51,7 @@ export interface ConfirmedToken<C extends AccessTokenClaims = AccessTokenClaims>
   readonly issuer: string;
   readonly claims: C;
   readonly scheme: Scheme;
-  /** Every member of `cnf` that is understood. Empty only where the resource accepts tokens without `cnf`. */
+  /** Every member of `cnf` that is understood. Empty only where the resource accepts tokens without `cnf`, and where `audited` says why. */
   readonly confirmations: readonly Confirmation[];
   /** Wherever the issuer writes them. */
   readonly scopes: readonly string[];
@@ -109,7 +109,8 @@ export function confirmToken(methods: readonly ConfirmationMethod[], { audit, la
     return andThen(confirmEach(required, presentation, audit), (held) => {
       if (isRejection(held)) return held;
       const { fields, effects, lacking } = held;
-      const confirmations = lacking === undefined ? all : Object.freeze(all.filter(({ member }) => !lacking.members.includes(member)));
+      // Where one of two is missing, the other does not make it a bound token.
+      const confirmations = lacking === undefined ? all : NONE;
       const sent = confirmedToken({
         issuer,
         claims,
@@ -117,7 +118,7 @@ export function confirmToken(methods: readonly ConfirmationMethod[], { audit, la
         confirmations,
         scopes,
         clientId,
-        audited: audited ?? lacking?.rejection,
+        audited: audited ?? lacking,
         fields,
       });
       if (lastly === undefined && effects.length === 0) return sent;
@@ -134,8 +135,8 @@ function isAudited({ rejected }: Rejection, audit: AuditRules | undefined, { now
 interface Held {
   readonly fields: Fields;
   readonly effects: readonly Effect[];
-  /** What was not confirmed, and why, in audit mode. */
-  readonly lacking?: { readonly members: readonly string[]; readonly rejection: Rejection };
+  /** Why something was not confirmed, in audit mode. */
+  readonly lacking?: Rejection;
 }
 
 const NOTHING_HELD: Held = { fields: NONE, effects: NONE };
@@ -153,8 +154,7 @@ function confirmEach(
   return andThen(next.method.confirm(next.thumbprint, presentation), (held) => {
     if (isRejection(held)) {
       if (!isAudited(held, audit, presentation)) return held;
-      const lacking = { members: [...(before.lacking?.members ?? NONE), next.method.member], rejection: held };
-      return confirmEach(required, presentation, audit, i + 1, { ...before, lacking });
+      return confirmEach(required, presentation, audit, i + 1, { ...before, lacking: held });
     }
     const { fields, last } = held;
     const both =

@@ -12,7 +12,7 @@ import type { ResourceEvent } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
 import { Check } from '../check.ts';
-import { type AuditOptions, readAudit } from './audit.ts';
+import { type AuditOptions, readAudit, warnOfAudit } from './audit.ts';
 import { type DecryptionSettings, readDecryption } from './decryption.ts';
 import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
 import { readCacheLimits } from './cache.ts';
@@ -211,6 +211,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   };
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(dpop, o['dpop']);
+  if (settings.audit !== undefined) warnOfAudit(settings.audit, audience);
   if (demands.knowsRevocation) warnOfRevocation(settings);
   return settings;
 }
