@@ -3,6 +3,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { run } from '@holdfast/cli/commands';
 
@@ -22,6 +23,9 @@ export async function holdfast(
     out: (text) => void (out += `${text}\n`),
     err: (text) => void (err += `${text}\n`),
     input: async () => setup.input ?? '',
+    async *chunks() {
+      yield new TextEncoder().encode(setup.input ?? '');
+    },
     ask: undefined,
     columns: setup.columns,
     hasColours: setup.colours ?? false,
@@ -68,3 +72,23 @@ export function temporaryFolder(): { file(name: string, content: string | Uint8A
 /** Anything that a terminal would obey, or not show. */
 // oxlint-disable-next-line no-control-regex
 export const UNSEEN = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
+
+/** Runs the program with 64 MB for its objects, and so many megabytes of one line before a decision on standard input. */
+export function endless(args: readonly string[], megabytes: number): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      ['--max-old-space-size=64', join(root, 'packages', 'cli', 'dist', 'main.js'), ...args],
+      { maxBuffer: 32 * 1024 * 1024, timeout: 55_000 },
+      (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), out, err }),
+    );
+    const megabyte = new Uint8Array(1024 * 1024).fill(120);
+    const line = Readable.from(
+      (function* () {
+        for (let i = 0; i < megabytes; i += 1) yield megabyte;
+        yield new TextEncoder().encode('\n{"outcome":"granted"}\n');
+      })(),
+    );
+    if (child.stdin !== null) line.pipe(child.stdin);
+  });
+}

@@ -41,6 +41,9 @@ async function holdfast(args: readonly string[], setup: { readonly input?: strin
     out: (text) => void (out += `${text}\n`),
     err: (text) => void (err += `${text}\n`),
     input: async () => setup.input ?? '',
+    async *chunks() {
+      yield new TextEncoder().encode(setup.input ?? '');
+    },
     ask:
       setup.answer === undefined
         ? undefined

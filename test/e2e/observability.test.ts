@@ -44,12 +44,16 @@ describe('@holdfast/opentelemetry', () => {
     });
     const protect = holdfast({ issuer: issuer.url, audience: AUDIENCE, certificate: fromTls() });
     app.get('/accounts', protect, requires({ scope: 'accounts' }), (_request, response) => void response.json({}));
+    const until = new Date(Date.now() + 30 * 86_400_000).toISOString().slice(0, 10);
+    const auditing = holdfast({ issuer: issuer.url, audience: AUDIENCE, certificate: fromTls(), audit: { until } });
+    app.get('/audited', auditing, (_request, response) => void response.json({}));
     const down = holdfast({ issuer: 'http://127.0.0.1:9', audience: AUDIENCE, certificate: fromTls() });
     app.get('/down', down, (_request, response) => void response.json({}));
     const server = createServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, app);
     port = await listen(server);
     stopServer = async () => {
       await protect.close();
+      await auditing.close();
       await down.close();
       await stop(server);
     };
@@ -106,6 +110,18 @@ describe('@holdfast/opentelemetry', () => {
       'holdfast.decision.duration granted': 3,
       'holdfast.decision.duration refused certificate.mismatch': 1,
     });
+  });
+
+  it('counts what audit mode let through by itself, with the reason, and makes spans of it among the refused', async () => {
+    const stopObserving = observeDecisions({ meterProvider, tracerProvider, spans: 'refused' });
+    await call({ cnf: undefined }, '/audited');
+    await call({}, '/audited');
+    stopObserving();
+    expect(await series()).toMatchObject({ 'holdfast.decisions audited cnf.absent': 1, 'holdfast.decisions granted': 1 });
+    const decisions = spans.getFinishedSpans().filter(({ name }) => name === 'holdfast');
+    expect(decisions.map(({ attributes, status }) => [attributes['holdfast.outcome'], attributes['error.type'], status.code])).toEqual([
+      ['audited', 'cnf.absent', SpanStatusCode.UNSET],
+    ]);
   });
 
   it('makes a span of each decision in the span of the request; its status is an error only where the fault is ours', async () => {

@@ -9,6 +9,8 @@ export interface Terminal {
   readonly err: (text: string) => void;
   /** Everything on standard input; where it is more than so many characters, only somewhat more than these. */
   readonly input: (most?: number) => Promise<string>;
+  /** Standard input as it arrives. */
+  readonly chunks: () => AsyncIterable<Uint8Array>;
   /** The answer to a question; undefined where nobody sits there. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
   /** The columns of standard output; undefined where it is no terminal. */
@@ -34,6 +36,10 @@ export function processTerminal(): Terminal {
         if (text.length > most) break;
       }
       return text;
+    },
+    async *chunks() {
+      const stream: AsyncIterable<unknown> = stdin;
+      for await (const chunk of stream) if (chunk instanceof Uint8Array) yield chunk;
     },
     ask: stdin.isTTY && stderr.isTTY ? ask : undefined,
     columns: stdout.isTTY ? stdout.columns : undefined,
