@@ -41,7 +41,8 @@ afterAll(() => folder.remove());
 const summaryOf = ({ out }: Ran): Summary => JSON.parse(out) as Summary;
 const sum = async (lines: readonly string[], ...more: string[]): Promise<Summary> =>
   summaryOf(await holdfast(['report', '--json', ...more], { input: lines.join('\n') }));
-const event = (more: object = {}): string => JSON.stringify({ time: NOW, outcome: 'refused', reason: 'cnf.absent', timings: { total: 1 }, ...more });
+const event = (more: object = {}): string =>
+  JSON.stringify({ time: NOW, outcome: 'refused', reason: 'cnf.absent', timings: { total: 1 }, ...more });
 
 describe('holdfast report, of what a resource in audit mode says', () => {
   let issuer: Issuer;
@@ -133,7 +134,10 @@ describe('holdfast report, of what a resource in audit mode says', () => {
   it.each<[string, (log: ReturnType<typeof Fastify>['log'], one: ResourceEvent) => void]>([
     ['as its members', (log, one) => log.info(one, 'decision')],
     ['under a key', (log, one) => log.info({ req: { id: 7 }, decision: one }, 'decision')],
-    ['some of its members, as the README shows', (log, { outcome, reason, clientId, issuer: from }) => log.info({ outcome, reason, clientId, issuer: from })],
+    [
+      'some of its members, as the README shows',
+      (log, { outcome, reason, clientId, issuer: from }) => log.info({ outcome, reason, clientId, issuer: from }),
+    ],
   ])('reads the log of pino: %s', async (_what, write) => {
     const stream = new PassThrough();
     const chunks: string[] = [];
@@ -210,7 +214,7 @@ describe('holdfast report', () => {
   it('names of objects are names like others', async () => {
     const names = ['__proto__', 'constructor', 'toString', 'others'];
     const { clients } = await sum(names.map((clientId) => event({ clientId })));
-    expect(clients.rows.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+    expect(new Set(clients.rows.map(({ name }) => name))).toEqual(new Set(names));
   });
 
   it('--top rows are shown, those with the most in audit mode first, and the others are summed up', async () => {

@@ -33,7 +33,13 @@ export function printSummary(summary: Summary, terminal: Terminal): void {
 function printTable(heading: string, { rows, others }: Table, terminal: Terminal): void {
   if (rows.length === 0) return;
   const width = widthOf(terminal) - 2 - OUTCOMES.length * COLUMN;
-  printHeading(heading + OUTCOMES.map((outcome) => outcome.padStart(COLUMN)).join('').padStart(widthOf(terminal) - 2 - heading.length), terminal);
+  printHeading(
+    heading +
+      OUTCOMES.map((outcome) => outcome.padStart(COLUMN))
+        .join('')
+        .padStart(widthOf(terminal) - 2 - heading.length),
+    terminal,
+  );
   for (const { name, ...counts } of rows) terminal.out(` ${fitted(name ?? '(none)', width)}${numbersOf(counts)}`);
   if (OUTCOMES.some((outcome) => others[outcome] > 0)) {
     terminal.out(styled(terminal, 'dim', ` ${fitted('all others', width)}${numbersOf(others)}`));

@@ -47,7 +47,7 @@ class Names {
   }
 
   table(top: number): Table {
-    const rows = [...this.#counts].map(([name, counts]) => ({ name, ...counts })).toSorted(byWeight);
+    const rows = [...this.#counts].map(([name, counts]) => Object.assign({ name }, counts)).toSorted(byWeight);
     const others = { ...this.#others };
     for (const row of rows.slice(top)) for (const outcome of OUTCOMES) others[outcome] += row[outcome];
     return { rows: rows.slice(0, top), others };
