@@ -3,7 +3,7 @@ import { holdfast, requires } from '@holdfast/fastify';
 import { Access, HoldfastGuard, HoldfastModule, Requires } from '@holdfast/nestjs';
 import { requestOnce } from '@holdfast/test-support/clients';
 import { testAuthorizationServer, type TestAuthorizationServer, type TestClient } from '@holdfast/testing';
-import { Controller, Get, Module, UseGuards } from '@nestjs/common';
+import { Controller, Get, UseGuards } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import Fastify from 'fastify';
 import request from 'supertest';
@@ -45,11 +45,9 @@ describe('@holdfast/testing', () => {
     for (const decorate of [Get('accounts'), Requires({ scope: 'accounts' }), UseGuards(HoldfastGuard)])
       decorate(Accounts.prototype, 'list', Object.getOwnPropertyDescriptor(Accounts.prototype, 'list') as PropertyDescriptor);
     Controller()(Accounts);
-    class App {}
-    Module({ imports: [HoldfastModule.forRoot(as.options)], controllers: [Accounts] })(App);
 
-    const moduleRef = await Test.createTestingModule({ imports: [App] }).compile();
-    const app = moduleRef.createNestApplication();
+    const module = await Test.createTestingModule({ imports: [HoldfastModule.forRoot(as.options)], controllers: [Accounts] }).compile();
+    const app = module.createNestApplication();
     await app.init();
     const token = await owner.token({ scope: 'accounts' });
     const server = app.getHttpServer();
