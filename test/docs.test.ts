@@ -52,13 +52,36 @@ describe('the quick start of the README', () => {
 });
 
 describe('the documents', () => {
-  it.each(['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'examples/browser/README.md', 'packages/cli/README.md'])(
-    '%s links to nothing that is not there',
-    (document) => {
-      const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
-      expect(targets.filter((target) => !existsSync(posix.join(root, posix.dirname(document), target)))).toEqual([]);
-    },
-  );
+  it.each([
+    'README.md',
+    'SECURITY.md',
+    'CONTRIBUTING.md',
+    'examples/browser/README.md',
+    'examples/functions/README.md',
+    'examples/hono/README.md',
+    'packages/cli/README.md',
+    'packages/core/README.md',
+    'packages/express/README.md',
+    'packages/fastify/README.md',
+  ])('%s links to nothing that is not there', (document) => {
+    const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
+    expect(targets.filter((target) => !existsSync(posix.join(root, posix.dirname(document), target)))).toEqual([]);
+  });
+
+  it.each(['core', 'express', 'fastify'])('the code in the README of %s is compiled as it stands there', (name) => {
+    const [, section = ''] = new RegExp(`// readme: ${name}\\n([^]*?)\\n}\\n`).exec(read('test/types/readme.ts')) ?? [];
+    const compiled = new Set(section.split('\n').map((line) => line.trim()));
+    const shown = [...read(`packages/${name}/README.md`).matchAll(/```ts\n([^]*?)```/g)].flatMap(([, block = '']) => block.split('\n'));
+    const lines = shown.map((line) => line.trim()).filter((line) => line !== '');
+    expect(lines.length).toBeGreaterThan(4);
+    expect(lines.filter((line) => !compiled.has(line))).toEqual([]);
+  });
+
+  it('EDG-13 SECURITY.md says what only the deployment can see to', () => {
+    const [, duties = ''] = /## What the deployment has to see to\n([^]*?)\n## /.exec(read('SECURITY.md')) ?? [];
+    expect(duties).toMatch(/TLS also between an edge and the API/);
+    expect(duties).toMatch(/TLS 1\.2 or later/);
+  });
 
   it('SECURITY.md names a test for every line, and each is there', () => {
     const lines = read('SECURITY.md')

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { startApi as startExpress } from '@holdfast/example-express';
 import { startApi as startFastify } from '@holdfast/example-fastify';
+import { startApi as startNestJs } from '@holdfast/example-nestjs';
 import { startApi as startNodeHttp } from '@holdfast/example-node-http';
 import { type Scene, visitWith } from '@holdfast/test-support/visits';
 import { describe, expect, it } from 'vitest';
@@ -12,6 +13,7 @@ const examples = fileURLToPath(new URL('../examples/', import.meta.url));
 describe.each([
   ['express', startExpress],
   ['fastify', startFastify],
+  ['nestjs', startNestJs],
   ['node-http', startNodeHttp],
 ] as const)('examples/%s', (name, start) => {
   it('lets in whom it should, and nobody else', async () => {
@@ -41,6 +43,12 @@ describe.each([
     const links = [...readme.matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, link = '']) => link);
     expect(links.filter((link) => !existsSync(`${examples}${name}/${link}`))).toEqual([]);
   });
+});
+
+it('examples/nestjs lets in whom it should on Fastify, too', async () => {
+  const visits = await visitWith((options) => startNestJs(options, 'fastify'));
+  expect(visits.filter(({ answer, expected }) => answer !== expected)).toEqual([]);
+  expect(visits.length).toBeGreaterThan(5);
 });
 
 it('examples/node-http opens a WebSocket for the owner, and none for a thief', async () => {

@@ -78,6 +78,7 @@ describe('Installed with npm', () => {
         type: 'module',
         dependencies: {
           express: '5.3.0',
+          fastify: '5.12.8',
           '@types/express': devDependencies['@types/express'],
           '@types/node': devDependencies['@types/node'],
           ...Object.fromEntries(names.map((name) => [`@holdfast/${name}`, `file:${tarballOf(name)}`])),
@@ -88,6 +89,8 @@ describe('Installed with npm', () => {
       'fetch.js': FETCH_PROGRAM,
       'module.ts': TYPES,
       'commonjs.cts': TYPES.replace("import express from 'express'", "import express = require('express')"),
+      'fastify.ts': FASTIFY_TYPES,
+      'fastify.cjs': FASTIFY_PROGRAM,
       'tsconfig.json': JSON.stringify({
         compilerOptions: {
           module: 'nodenext',
@@ -121,6 +124,10 @@ describe('Installed with npm', () => {
     await expect(run('npx', ['--no-install', 'holdfast', 'probe', '--token', 'a'], consumer)).rejects.toThrow(
       /There is no option --token\./,
     );
+  }, 20_000);
+
+  test('fastify.cjs protects a Fastify app', async () => {
+    expect(JSON.parse(await run(process.execPath, ['fastify.cjs'], consumer))).toEqual({ without: 401, public: 200, strict: true });
   }, 20_000);
 
   test.each([
@@ -275,6 +282,42 @@ app.get('/verified', async (request, response) => {
   const result = await resource.verify(nodeRequest(request));
   response.json(result.granted ? result.claims.iss : result.rejection.rejected);
 });
+`;
+
+const FASTIFY_PROGRAM = `
+const fastify = require('fastify');
+const { holdfast } = require('@holdfast/fastify');
+
+(async () => {
+  const options = { issuer: 'https://as.example', audience: 'https://api.example' };
+  const app = fastify();
+  await app.register(holdfast, options);
+  app.get('/r', () => 'r');
+  app.get('/public', { config: { holdfast: 'public' } }, () => 'public');
+  const strict = fastify();
+  await strict.register(holdfast, { ...options, strictRoutes: true });
+  strict.get('/r', () => 'r');
+  const failure = await strict.ready().then(() => undefined, (error) => error);
+  console.log(JSON.stringify({
+    without: (await app.inject('/r')).statusCode,
+    public: (await app.inject('/public')).statusCode,
+    strict: failure instanceof TypeError,
+  }));
+  await app.close();
+})();
+`;
+
+const FASTIFY_TYPES = `import fastify from 'fastify';
+import { type Access, accessOf, holdfast, requires } from '@holdfast/fastify';
+
+const app = fastify();
+await app.register(holdfast, { issuer: 'https://as.example', audience: 'https://api.example', strictRoutes: true });
+app.get('/accounts', { config: { holdfast: { scope: 'accounts' } }, preHandler: requires({ scope: 'read' }) }, (request) => {
+  const access: Access = accessOf(request);
+  return access.claims.sub;
+});
+// @ts-expect-error: a policy that does not exist
+app.get('/private', { config: { holdfast: 'private' } }, () => 'private');
 `;
 
 async function unpack(tarball: string, into: string): Promise<void> {

@@ -524,6 +524,22 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       if (status >= 400 && body !== '') expect(lines('content-type')).toEqual(['application/json; charset=utf-8']);
     });
 
+    it('EDG-15 every answer has a Date, granted or not', async () => {
+      for (const identity of [scene.owner, scene.thief]) {
+        const { lines } = await ask(get('/api/r', bearer(scene.tokens.certificate), identity));
+        expect(lines('date').map((date) => Date.parse(date) > 0)).toEqual([true]);
+      }
+    });
+
+    it('EDG-17 no TLS below 1.2 is spoken', async () => {
+      const connecting = new Promise((resolve, reject) => {
+        const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
+        const socket = connectTls({ host: '127.0.0.1', port: server.port, ...tlsOf(), ...old }, () => resolve('connected'));
+        socket.once('error', reject);
+      });
+      await expect(connecting).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
+    });
+
     it('a proof is judged once, however often one resource protects the route', async () => {
       const { status, body } = await ask(get('/twice/r', dpop(scene.tokens.dpop, scene.proof({ htu: `${AUDIENCE}/twice/r` }))));
       expect([status, body]).toEqual([200, JSON.stringify(PROVEN)]);
@@ -581,9 +597,14 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
     });
 
     it('an answer that was given before the protection stays, and the route is not reached', async () => {
-      const fields = bearer(scene.tokens.certificate);
-      const answers = await onOneConnection(protocol, server.port, tlsOf(scene.owner), [get('/answered/r', fields), get('/api/r', fields)]);
+      const requests = [
+        get('/answered/r', bearer(scene.tokens.certificate)),
+        get('/answered/r', bearer(scene.tokens.expired)),
+        get('/api/r', bearer(scene.tokens.certificate)),
+      ];
+      const answers = await onOneConnection(protocol, server.port, tlsOf(scene.owner), requests);
       expect(answers.map(({ status, body }) => [status, body])).toEqual([
+        [408, 'late'],
         [408, 'late'],
         [200, JSON.stringify(OWNER)],
       ]);

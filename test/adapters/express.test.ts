@@ -83,6 +83,25 @@ describe.each(versions)('beyond the contract, %s', (_name, express) => {
     ]);
   });
 
+  it('EDG-18 what one protection granted is no access once another has refused', async () => {
+    const seen: unknown[] = [];
+    const ask = await serveApp((app) => {
+      app.use(holdfast(options()), holdfast({ ...options(), audience: 'https://other.example.com' }, { refusals: 'next' }));
+      app.use((_error: unknown, request: express5.Request, response: express5.Response, _next: unknown) => {
+        for (const read of [accessOf, maybeAccessOf]) {
+          try {
+            seen.push(read(request));
+          } catch (error) {
+            seen.push(error instanceof HoldfastError && error.refusal.rejection.rejected);
+          }
+        }
+        response.status(401).end();
+      });
+    });
+    expect((await ask('GET /r HTTP/1.1', `Authorization: Bearer ${token}`)).status).toBe(401);
+    expect(seen).toEqual(['token.audience', 'token.audience']);
+  });
+
   it('a router that is mounted with its protection protects nothing beside it', async () => {
     const router = express.Router();
     router.use(holdfast(options()));

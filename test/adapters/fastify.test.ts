@@ -26,13 +26,19 @@ import fastify, {
   type InjectOptions,
   type LightMyRequestResponse,
 } from 'fastify';
+import oldestFastify from 'fastify-5.0';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { adapterContract, type ContractApp, grantedTo, type RunningServer } from './contract.ts';
 
 const AUDIENCE = 'https://rs.example.com';
 
-adapterContract('Fastify 5', startFastify, { http2: true, handsOn: true });
+adapterContract('Fastify 5', (contract) => startFastify(fastify, contract), { http2: true, handsOn: true });
+// The first of the range that is supported.
+adapterContract('Fastify 5.0', (contract) => startFastify(oldestFastify as unknown as typeof fastify, contract), {
+  http2: true,
+  handsOn: true,
+});
 
 describe('beyond the contract, Fastify 5', () => {
   let issuer: Issuer;
@@ -128,6 +134,23 @@ describe('beyond the contract, Fastify 5', () => {
       await app.register(async (sibling) => void sibling.get('/sibling', ok));
       expect(await Promise.all(['/root', '/sibling', '/api', '/api/child', '/unknown'].map((url) => statusOf(app, url)))).toEqual([
         200, 200, 401, 401, 404,
+      ]);
+    });
+
+    it('inside of a plugin, unknown routes are protected where the plugin answers them itself', async () => {
+      const app = make();
+      await app.register(
+        async (api) => {
+          await api.register(holdfast, options());
+          api.setNotFoundHandler(async (_request, reply) => reply.code(404).send('of the plugin'));
+        },
+        { prefix: '/api' },
+      );
+      const answers = await Promise.all([ask(app, '/api/unknown', ''), ask(app, '/api/unknown'), ask(app, '/unknown', '')]);
+      expect(answers.map(({ statusCode, body }) => [statusCode, body === 'of the plugin'])).toEqual([
+        [401, false],
+        [404, true],
+        [404, false],
       ]);
     });
 
@@ -333,6 +356,22 @@ describe('beyond the contract, Fastify 5', () => {
       await expect(Promise.resolve(app.ready())).rejects.toThrow(/keys|issuer|metadata/i);
     });
 
+    it('close() ends a stream that goes on for as long as access lasts, and waits for no client', async () => {
+      const app = fastify();
+      await app.register(holdfast, options());
+      app.get('/stream', async (request, reply) => {
+        const endless = new Readable({ read: () => {} });
+        endless.push('one');
+        accessOf(request).signal.addEventListener('abort', () => endless.push(null));
+        return reply.send(endless);
+      });
+      const url = await app.listen({ port: 0, host: '127.0.0.1' });
+      const response = await fetch(`${url}/stream`, { headers: { authorization: `Bearer ${token}` } });
+      const body = response.text();
+      await app.close();
+      expect(await body).toBe('one');
+    });
+
     it('close() ends what belongs to the application, and not a resource that is shared', async () => {
       let closed = 0;
       const shared = protectedResource(options());
@@ -439,6 +478,25 @@ describe('beyond the contract, Fastify 5', () => {
         [403, 'HOLDFAST_INSUFFICIENT_SCOPE', expect.stringContaining('scope'), 'scope.insufficient'],
         [401, 'HOLDFAST_REFUSED', expect.any(String), 'request.no_credentials'],
       ]);
+    });
+
+    it('EDG-18 what one protection granted is no access once another has refused', async () => {
+      const app = make();
+      const seen: unknown[] = [];
+      app.setErrorHandler((_error, request, reply) => {
+        for (const read of [accessOf, maybeAccessOf]) {
+          try {
+            seen.push(read(request));
+          } catch (error) {
+            seen.push(error instanceof HoldfastError && error.refusal.rejection.rejected);
+          }
+        }
+        return reply.send('refused');
+      });
+      await app.register(holdfast, { ...options(), refusals: 'throw' });
+      await app.register(holdfast, { ...options({ audience: 'https://other.example.com' }), refusals: 'throw' });
+      app.get('/r', ok);
+      expect([await statusOf(app, '/r', token), seen]).toEqual([401, ['token.audience', 'token.audience']]);
     });
 
     it('a handler that throws something else in its place leaves the status, and never leads to the route', async () => {
@@ -580,7 +638,7 @@ describe('beyond the contract, Fastify 5', () => {
       );
       app.get('/ws/write', { websocket: true, config: { holdfast: { scope: 'write' } } }, (socket) => socket.send('written'));
       await app.listen({ port: 0, host: '127.0.0.1' });
-      const open = (path: string, identity: Identity, bearer: string): Promise<unknown> =>
+      const open = (path: string, identity: Identity, bearer: string, version?: 'TLSv1.2'): Promise<unknown> =>
         new Promise((resolve, reject) => {
           const address = app.server.address();
           const port = typeof address === 'object' && address !== null ? address.port : 0;
@@ -588,6 +646,7 @@ describe('beyond the contract, Fastify 5', () => {
             ca: pki.ca,
             cert: identity.cert,
             key: identity.key,
+            ...(version && { maxVersion: version }),
             headers: { authorization: `Bearer ${bearer}` },
           });
           client.once('message', (message) => {
@@ -602,17 +661,20 @@ describe('beyond the contract, Fastify 5', () => {
       expect(await open('/ws', owner, bound)).toBe('user-1');
       expect(await open('/ws', thief, bound)).toEqual([401, 2]);
       expect(await open('/ws/write', owner, bound)).toEqual([403, 2]);
+      // There is no saying whether a renegotiation is under way, so nobody has a certificate.
+      expect(await open('/ws', owner, bound, 'TLSv1.2')).toEqual([401, 2]);
+      expect(events.at(-1)?.reason).toBe('certificate.missing');
       await app.close();
     });
   });
 });
 
-async function startFastify(contract: ContractApp): Promise<RunningServer> {
+async function startFastify(make: typeof fastify, contract: ContractApp): Promise<RunningServer> {
   const { options, other, reached, stream, tls, http2 } = contract;
   const https = { ...tls, requestCert: true, rejectUnauthorized: false };
   const app = (http2
-    ? fastify({ http2: true, https: { ...https, allowHTTP1: true }, forceCloseConnections: true })
-    : fastify({ https, forceCloseConnections: true })) as unknown as FastifyInstance;
+    ? make({ http2: true, https: { ...https, allowHTTP1: true }, forceCloseConnections: true })
+    : make({ https, forceCloseConnections: true })) as unknown as FastifyInstance;
   const refusals = contract.refusals === 'answered' ? 'respond' : 'throw';
   const resource = protectedResource(options);
   app.setErrorHandler((error, _request, reply) => {

@@ -4,12 +4,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { install, OLDEST_NODE, oldestNode, pack, readJson, root, run, writeFiles } from '../packed.ts';
 
 const MINUTE = 60_000;
-const folder = mkdtempSync(join(tmpdir(), 'holdfast nest 11 '));
-const tsc = join(folder, 'node_modules', 'typescript', 'bin', 'tsc');
 
 const COMPILER = {
   module: 'commonjs',
@@ -22,68 +20,82 @@ const COMPILER = {
   types: ['node'],
 };
 
-beforeAll(async () => {
-  const tarballs = await pack(['core', 'nestjs'], folder);
-  const { devDependencies } = readJson(join(root, 'package.json')) as { readonly devDependencies: Record<string, string> };
-  writeFiles(folder, {
-    'package.json': JSON.stringify({
-      name: 'application',
-      private: true,
-      dependencies: {
-        '@nestjs/common': '11.2.10',
-        '@nestjs/core': '11.2.10',
-        '@nestjs/platform-express': '11.2.10',
-        '@nestjs/platform-fastify': '11.2.8',
-        'reflect-metadata': '0.2.2',
-        rxjs: '7.8.2',
-        typescript: '5.9.3',
-        '@types/node': devDependencies['@types/node'],
-        ...Object.fromEntries([...tarballs].map(([name, tarball]) => [`@holdfast/${name}`, `file:${tarball}`])),
-      },
-    }),
-    'tsconfig.json': JSON.stringify({ compilerOptions: COMPILER, include: ['src'] }),
-  });
-  writeFiles(join(folder, 'src'), { 'main.ts': APPLICATION });
-  await install(folder);
-}, 3 * MINUTE);
+/** The oldest that the package names, whose two platforms can be installed side by side; and the newest. */
+const VERSIONS = [
+  { nest: '11.0.5', fastify: '11.0.5' },
+  { nest: '11.2.10', fastify: '11.2.8' },
+];
 
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+describe.each(VERSIONS)('In NestJS $nest', ({ nest, fastify }) => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast nest 11 '));
+  const tsc = join(folder, 'node_modules', 'typescript', 'bin', 'tsc');
 
-it(
-  'compiles, and protects on Express and on Fastify',
-  async () => {
-    await expect(run(process.execPath, [tsc, '-p', '.'], folder)).resolves.toBe('');
-    const answers: unknown = JSON.parse(await run(process.execPath, ['dist/main.js'], folder));
-    expect(answers).toEqual({ Express: ANSWERS, Fastify: ANSWERS });
-  },
-  MINUTE,
-);
+  beforeAll(async () => {
+    const tarballs = await pack(['core', 'nestjs'], folder);
+    const { devDependencies } = readJson(join(root, 'package.json')) as { readonly devDependencies: Record<string, string> };
+    writeFiles(folder, {
+      'package.json': JSON.stringify({
+        name: 'application',
+        private: true,
+        dependencies: {
+          '@nestjs/common': nest,
+          '@nestjs/core': nest,
+          '@nestjs/platform-express': nest,
+          '@nestjs/platform-fastify': fastify,
+          'reflect-metadata': '0.2.2',
+          rxjs: '7.8.2',
+          typescript: '5.9.3',
+          '@types/node': devDependencies['@types/node'],
+          ...Object.fromEntries([...tarballs].map(([name, tarball]) => [`@holdfast/${name}`, `file:${tarball}`])),
+        },
+      }),
+      'tsconfig.json': JSON.stringify({ compilerOptions: COMPILER, include: ['src'] }),
+    });
+    writeFiles(join(folder, 'src'), { 'main.ts': APPLICATION });
+    await install(folder);
+  }, 3 * MINUTE);
 
-it(
-  `protects on Node ${OLDEST_NODE}, the oldest that is supported`,
-  async (context) => {
-    const node = await oldestNode(folder);
-    if ('missing' in node) return context.skip(node.missing);
-    expect(JSON.parse(await run(node.path, ['dist/main.js'], folder))).toEqual({ Express: ANSWERS, Fastify: ANSWERS });
-  },
-  2 * MINUTE,
-);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-it.each([
-  ['commonjs', undefined],
-  ['nodenext', 'nodenext'],
-])(
-  'its types are there for module: %s, and not any',
-  async (module, moduleResolution) => {
-    const wrong =
-      "import { HoldfastModule } from '@holdfast/nestjs';\nHoldfastModule.forRoot({ issuer: 'https://as.example', audience: 1 });\n";
-    const compilerOptions = { ...COMPILER, module, ...(moduleResolution && { moduleResolution }), noEmit: true };
-    writeFiles(join(folder, module), { 'wrong.ts': wrong, 'tsconfig.json': JSON.stringify({ compilerOptions, include: ['.'] }) });
-    const compiled = run(process.execPath, [tsc, '-p', module], folder);
-    await expect(compiled).rejects.toThrow(/wrong\.ts\(2,.*TS2(?:322|345|353|769)/);
-  },
-  MINUTE,
-);
+  it(
+    'an application compiles, and is protected on Express and on Fastify',
+    async () => {
+      await expect(run(process.execPath, [tsc, '-p', '.'], folder)).resolves.toBe('');
+      const answers: unknown = JSON.parse(await run(process.execPath, ['dist/main.js'], folder));
+      expect(answers).toEqual({ Express: ANSWERS, Fastify: ANSWERS });
+    },
+    MINUTE,
+  );
+
+  it(
+    `is protected on Node ${OLDEST_NODE}, the oldest that is supported`,
+    async (context) => {
+      const node = await oldestNode(folder);
+      if ('missing' in node) return context.skip(node.missing);
+      expect(JSON.parse(await run(node.path, ['dist/main.js'], folder))).toEqual({ Express: ANSWERS, Fastify: ANSWERS });
+    },
+    2 * MINUTE,
+  );
+
+  it.each([
+    ['commonjs', undefined],
+    ['nodenext', 'nodenext'],
+  ])(
+    'types are there for module: %s, and not any',
+    async (module, moduleResolution) => {
+      const wrong = [
+        "import { HoldfastModule, isHoldfastError } from '@holdfast/nestjs';",
+        "HoldfastModule.forRoot({ issuer: 'https://as.example', audience: 1 });",
+        'export const text: string = isHoldfastError(0);',
+      ].join('\n');
+      const compilerOptions = { ...COMPILER, module, ...(moduleResolution && { moduleResolution }), noEmit: true };
+      writeFiles(join(folder, module), { 'wrong.ts': wrong, 'tsconfig.json': JSON.stringify({ compilerOptions, include: ['.'] }) });
+      const compiled = run(process.execPath, [tsc, '-p', module], folder);
+      await expect(compiled).rejects.toThrow(/wrong\.ts\(2,.*TS2(?:322|345|353|769).*wrong\.ts\(3,.*TS2322/s);
+    },
+    MINUTE,
+  );
+});
 
 const BEARER = expect.stringMatching(/^Bearer .*realm="https:\/\/api\.example"$/);
 const DPOP = expect.stringMatching(/^DPoP realm="https:\/\/api\.example", algs=/);

@@ -53,8 +53,8 @@ import { APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost, NestFactory, REQUEST } fro
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import express from 'express';
-import { exportJWK, generateKeyPair } from 'jose';
-import { from, type Observable } from 'rxjs';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
+import { concat, from, fromEvent, NEVER, type Observable, takeUntil } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AUDIENCE, askingAt, moduleOf, type Platform, PLATFORMS, type Served, serveNest } from './nestjs-app.ts';
 
@@ -386,6 +386,24 @@ describe.each(platforms)('on %s', (platform) => {
       }
     });
 
+    it('ends server-sent events with the token, where they listen to its signal', async () => {
+      @Controller()
+      class Events {
+        @Sse('events')
+        events(@Access() access: Access): Observable<{ data: string }> {
+          return concat(from([{ data: 'first' }]), NEVER).pipe(takeUntil(fromEvent(access.signal, 'abort')));
+        }
+      }
+      const { app, port } = await serve(platform, guarded([Events]));
+      const streamed = await fetch(`http://127.0.0.1:${port}/events`, { headers: { authorization: `Bearer ${token}` } });
+      const reader = streamed.body?.getReader();
+      await reader?.read();
+      app.get<ProtectedResource>(HOLDFAST_RESOURCE).revokeKey(await calculateJwkThumbprint(issuer.keys[0]?.publicJwk ?? {}));
+      let done = false;
+      while (!done) done = (await reader?.read())?.done ?? true;
+      expect([streamed.status, done]).toEqual([200, true]);
+    });
+
     it('protects server-sent events before the first', async () => {
       let subscribed = 0;
       @Controller()
@@ -660,6 +678,24 @@ describe.each(platforms)('on %s', (platform) => {
       const { lines } = await ask('/r', { token: lost });
       expect(lines('retry-after')).toEqual([expect.stringMatching(/^\d+$/)]);
       expect(Rewriting.seen).toMatchObject([{ status: 503, message: 'Unavailable for the moment.' }]);
+    });
+
+    it('is a body that filters can add to', async () => {
+      @Catch(HoldfastException)
+      class Adding implements ExceptionFilter {
+        readonly #adapters: HttpAdapterHost;
+        constructor(adapters: HttpAdapterHost) {
+          this.#adapters = adapters;
+        }
+        catch(exception: HoldfastException, host: ArgumentsHost): void {
+          const body = Object.assign(exception.getResponse(), { own: true });
+          this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), body, exception.getStatus());
+        }
+      }
+      const { ask } = await serve(platform, guarded([Routes]), (app) => app.useGlobalFilters(new Adding(app.get(HttpAdapterHost))));
+      expect((await ask('/r')).body).toBe('{"own":true}');
+      expect(JSON.parse((await ask('/r', { token: 'a.b.c' })).body)).toMatchObject({ error: 'invalid_token', own: true });
+      expect((await ask('/public')).body).toBe('{"own":true}');
     });
 
     it('leaves the request without access, for filters and what else comes after', async () => {

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import {
   type Access,
@@ -60,6 +61,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
           accepted.push(access);
           sockets.handleUpgrade(request, socket, head, (webSocket) => {
             webSocket.send(`welcome ${access.claims.sub}`);
+            access.signal.addEventListener('abort', () => webSocket.close(1008, 'The access token has expired.'));
             webSocket.on('message', (message) => webSocket.send(`echo ${Buffer.from(message as Buffer).toString()}`));
           });
         },
@@ -138,7 +140,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     expect(accepted).toMatchObject([{ scheme: 'Bearer', confirmations: [{ member: 'x5t#S256', thumbprint: owner.thumbprint }] }]);
   });
 
-  it.each(['a thief', 'a client without certificate'])('refuses %s before the handshake, as any request is refused', async (who) => {
+  it.each(['a thief', 'a client without certificate'])('EDG-15 refuses %s before the handshake, as any request is refused', async (who) => {
     const outcome = await attempt(bearer(), who === 'a thief' ? thief : undefined);
     expect(outcome).toMatchObject({
       status: 401,
@@ -147,6 +149,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     expect(parseChallenges(linesOf(outcome, 'www-authenticate')).map(({ scheme }) => scheme)).toEqual(['Bearer', 'DPoP']);
     expect([linesOf(outcome, 'www-authenticate').length, linesOf(outcome, 'connection')]).toEqual([2, ['close']]);
     expect(linesOf(outcome, 'content-type')).toEqual(['application/json; charset=utf-8']);
+    expect(Date.parse(String(linesOf(outcome, 'date')))).toBeGreaterThan(0);
     expect(accepted).toEqual([]);
   });
 
@@ -191,6 +194,20 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     const outcome = await attempt({ authorization: `Bearer ${token}` }, owner, await serving({ issuer: gone.url }));
     expect(outcome).toMatchObject({ status: 503, body: '' });
     expect([linesOf(outcome, 'www-authenticate'), linesOf(outcome, 'retry-after').length]).toEqual([[], 1]);
+  });
+
+  it('the access that is handed on says when it ends, and the WebSocket with it', async () => {
+    const exp = Math.floor(Date.now() / 1000) + 2;
+    const token = await issuer.token({ exp, cnf: { 'x5t#S256': owner.thumbprint } });
+    const socket = new WebSocket(`wss://localhost:${running.port}/ws`, {
+      ca: pki.ca,
+      headers: { authorization: `Bearer ${token}` },
+      cert: owner.cert,
+      key: owner.key,
+    });
+    const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
+    expect([code, reason.toString()]).toEqual([1008, 'The access token has expired.']);
+    expect(Date.now() / 1000).toBeGreaterThanOrEqual(exp);
   });
 
   it('loses nothing that came right after the handshake', async () => {
@@ -261,5 +278,65 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     if (way !== 'goes') expect(accepted).toEqual([]);
     await expect.poll(() => sockets.clients.size).toBe(0);
     expect((await rawRequest(plain)).body).toBe('plain');
+  });
+});
+
+describe('an HTTP upgrade without TLS', () => {
+  let issuer: Issuer;
+  let token: string;
+  let running: RunningServer;
+  const server = createHttpServer();
+  const listeners: number[] = [];
+  let answerKeys = (): void => {};
+
+  beforeAll(async () => {
+    issuer = await startIssuer();
+    token = await issuer.token();
+    issuer.answer = (_request, response, path) => {
+      if (!path.startsWith('/.well-known')) return false;
+      answerKeys = () => void response.writeHead(404).end();
+      return true;
+    };
+    const resource = protectedResource({ issuer: issuer.url, audience: AUDIENCE, unconstrained: 'accept' });
+    const accept = (_request: IncomingMessage, socket: Duplex): void => {
+      listeners.push(socket.listenerCount('error'));
+      socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+    };
+    server.on('upgrade', upgrade(resource, accept));
+    running = await listening(server);
+  });
+  afterAll(async () => {
+    await running.close();
+    await issuer.close();
+  });
+  const ask = async (authorization: string): Promise<Socket> => {
+    const socket = connectTcp({ port: running.port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(`GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: ${authorization}\r\n\r\n`);
+    return socket;
+  };
+  const connections = (): Promise<number> =>
+    new Promise((resolve, reject) => server.getConnections((error, count) => (error ? reject(error) : resolve(count))));
+
+  it('a reset while it is judged ends no process, and once it is accepted, its errors are those of the application', async () => {
+    const asked = issuer.nextRequest(/well-known/);
+    const [reset, stays] = [await ask(`Bearer ${token}`), await ask(`Bearer ${token}`)];
+    await asked;
+    reset.resetAndDestroy();
+    await expect.poll(connections).toBe(1);
+    issuer.answer = undefined;
+    answerKeys();
+    await once(stays, 'data');
+    expect(listeners).toEqual([0]);
+    stays.destroy();
+  });
+
+  it('a client that was refused and keeps its side open does not keep the connection', async () => {
+    const socket = await ask('Bearer a.b.c');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n/);
+    await expect.poll(connections).toBe(0);
+    expect(socket.writable).toBe(true);
+    socket.destroy();
   });
 });

@@ -1,8 +1,11 @@
 import { createServer as createHttp2Server, connect } from 'node:http2';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { protectedResource } from '@holdfast/core';
 import { nodeRequest } from '@holdfast/core/node';
 import { holdfast } from '@holdfast/express';
+import { generateDpopKey } from '@holdfast/test-support/dpop';
+import { generateSigningKey } from '@holdfast/test-support/jwt';
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { normaliseTargetUri } from '../../packages/core/src/confirmation/htu.ts';
@@ -58,6 +61,13 @@ describe('target URIs', () => {
     expect(await outcome(two, 'https://second.example.com/r', { host: 'second.example.com:443' })).toBe('200');
     expect(await outcome(two, 'https://third.example.com/r', { host: 'third.example.com' })).toBe(BAD_PROOF);
     expect(await outcome(two, 'https://evil.example/r', { host: 'evil.example' })).toBe(BAD_PROOF);
+  });
+
+  it('EDG-02 a host that is named with both schemes is good with both', async () => {
+    const both = await start({ publicUrl: ['http://localhost', 'https://localhost', 'https://rs.example.com'] });
+    expect(await outcome(both, 'http://localhost/r', { host: 'localhost' })).toBe('200');
+    expect(await outcome(both, 'https://localhost/r', { host: 'localhost' })).toBe('200');
+    expect(await outcome(both, 'https://rs.example.com/r', { host: 'localhost' })).toBe(BAD_PROOF);
   });
 
   it('EDG-02 takes the origins of all audiences that are URLs', async () => {
@@ -146,12 +156,13 @@ describe('target URIs', () => {
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('no port');
     const session = connect(`http://127.0.0.1:${address.port}`);
-    const get = async (authority: string, htu: string): Promise<number> => {
+    const get = async (authority: string, htu: string, host?: string): Promise<number> => {
       const token = await rs.token();
       const stream = session.request({
         ':method': 'GET',
         ':path': '/r?x',
         ':authority': authority,
+        ...(host !== undefined && { host }),
         authorization: `DPoP ${token}`,
         dpop: rs.proof(token, { htu }),
       });
@@ -162,6 +173,10 @@ describe('target URIs', () => {
     expect(await get('rs.example.com', 'https://rs.example.com/r')).toBe(200);
     expect(await get('second.example.com', 'https://rs.example.com/r')).toBe(401);
     expect(await get('second.example.com', 'https://second.example.com/r')).toBe(200);
+    // A Host beside it that is of another origin: who routes by it would serve a request that no proof was made for.
+    expect(await get('rs.example.com', 'https://rs.example.com/r', 'RS.example.com:443')).toBe(200);
+    expect(await get('rs.example.com', 'https://rs.example.com/r', 'second.example.com')).toBe(401);
+    expect(await get('rs.example.com', 'https://second.example.com/r', 'second.example.com')).toBe(401);
     session.close();
     server.close();
   });
@@ -219,5 +234,68 @@ describe('target URIs', () => {
   ])('DPOP-14, DPOP-16 normalises %j to %j', (uri, normal) => {
     expect(normaliseTargetUri(uri)).toBe(normal);
     if (normal !== undefined) expect(normaliseTargetUri(normal)).toBe(normal);
+  });
+});
+
+describe('what is not about the target URI', () => {
+  it('EDG-14 an interaction id that the application sets before the protection is on grants and refusals, and the address of a customer is no matter', async () => {
+    const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+    const fapi = await start(
+      {},
+      {
+        build: (app, options) => {
+          app.use((request, response, next) => {
+            response.setHeader('x-fapi-interaction-id', request.get('x-fapi-interaction-id') ?? randomUUID());
+            next();
+          });
+          app.use(holdfast(options), answerWithAccess(app));
+        },
+      },
+    );
+    const lines = ['x-fapi-interaction-id: 93bac548-d2de-4546-b106-880a5018460d', 'x-fapi-customer-ip-address: 2001:db8::1'];
+    const token = await fapi.token();
+    const answers = [await fapi.present(token, {}, { lines }), await fapi.send({ lines }), await fapi.present(token), await fapi.send({})];
+    expect(answers.map(({ status }) => status)).toEqual([200, 401, 200, 401]);
+    const ids = answers.map((answer) => answer.lines('x-fapi-interaction-id'));
+    expect(ids.slice(0, 2)).toEqual([['93bac548-d2de-4546-b106-880a5018460d'], ['93bac548-d2de-4546-b106-880a5018460d']]);
+    expect(ids.slice(2)).toEqual([[expect.stringMatching(uuid)], [expect.stringMatching(uuid)]]);
+  });
+
+  it('EDG-20 answers with the same error are the same, byte for byte, whichever check failed', async () => {
+    const now = rs.clock.now();
+    const cnf = { jkt: rs.key.thumbprint };
+    const other = await generateDpopKey();
+    const tokens = [
+      'abc',
+      'a.b.c',
+      await rs.token({ cnf, exp: now - 60 }),
+      await rs.token({ cnf, nbf: now + 3600 }),
+      await rs.token({ cnf, aud: 'https://other.example.com' }),
+      await rs.token({ cnf, iss: 'https://other.example.com' }),
+      await rs.issuer.token({ cnf }, { typ: 'JWT' }),
+      await rs.issuer.token({ cnf }, {}, { key: await generateSigningKey('ES256', rs.issuer.keys[0]?.kid) }),
+      await rs.token({ cnf: {} }),
+      await rs.token({ cnf: { jkt: other.thumbprint } }),
+    ];
+    const proofs: object[] = [
+      { htm: 'POST' },
+      { htu: 'https://rs.example.com/other' },
+      { iat: now - 3600 },
+      { iat: now + 3600 },
+      { claims: { ath: 'x' } },
+      { claims: { jti: undefined } },
+      { header: { typ: 'jwt' } },
+      { signer: other },
+    ];
+    const answerTo = async (token: string, proof: object): Promise<string> => {
+      const answer = await rs.present(token, proof);
+      return JSON.stringify([answer.status, answer.body, answer.lines('www-authenticate'), answer.lines('content-length')]);
+    };
+    const good = await rs.token();
+    const byToken = new Set(await Promise.all(tokens.map((token) => answerTo(token, {}))));
+    const byProof = new Set(await Promise.all(proofs.map((proof) => answerTo(good, proof))));
+    expect([byToken.size, byProof.size]).toEqual([1, 1]);
+    const reasons = rs.events.slice(-tokens.length - proofs.length).map(({ reason }) => reason);
+    expect(new Set(reasons).size).toBeGreaterThan(14);
   });
 });

@@ -552,9 +552,12 @@ describe('ERR: in Express', () => {
       ];
       for (const bad of tokens) {
         await get(`Bearer ${bad}`);
-        const printed =
-          inspect(errors.at(-1), { depth: Infinity, showHidden: true }) + JSON.stringify(errors.at(-1)) + String(errors.at(-1)?.stack);
+        const error = errors.at(-1);
+        const printed = [error, error?.refusal, error?.headers]
+          .map((part) => inspect(part, { depth: Infinity, showHidden: true }) + JSON.stringify(part))
+          .join();
         expect(printed).toContain('HOLDFAST_INVALID_TOKEN');
+        expect(printed).toContain('invalid_token');
         for (const part of [bad, ...bad.split('.'), 'subject-5f1c', 'eyJ']) expect(printed).not.toContain(part);
       }
       expect(errors.map(({ refusal }) => refusal?.rejection.rejected)).toEqual(['token.expired', 'dpop.not_offered', 'token.unknown_key']);

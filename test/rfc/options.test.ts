@@ -352,6 +352,17 @@ describe('Options', () => {
     expect(problemsOf({ ...GOOD, ...more })).toEqual([expect.stringContaining(`- ${option}: `)]);
   });
 
+  it('EDG-16 fapi2 warns that nothing tells of tokens that were revoked', async () => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error): void => void warnings.push(message);
+    process.on('warning', listen);
+    protectedResource({ ...GOOD, dpop: false });
+    protectedResource({ ...GOOD, dpop: false, profiles: ['fapi2'] });
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', listen);
+    expect(warnings).toEqual([expect.stringContaining('revoked')]);
+  });
+
   it('a value of any length is shown by its beginning', () => {
     const [problem = ''] = problemsOf({ ...GOOD, issuer: 'x'.repeat(100_000) });
     expect(problem.length).toBeLessThan(400);

@@ -1,10 +1,8 @@
-// node examples/nestjs/dist/demo.js: tries everything on both platforms, and ends with an error where an answer is not as expected.
-import { attemptsOn } from './attempts.ts';
+// node examples/nestjs/dist/demo.js: lets an owner, thieves and a passer-by call the API, and prints what came of it.
+import { printAnswers, printVerdict } from '@holdfast/example-main-job/report';
+import { visitWith } from '@holdfast/test-support/visits';
+import { startApi } from './api.js';
 
-for (const platform of ['express', 'fastify'] as const) {
-  console.log(`\nNestJS on ${platform}`);
-  for (const { title, status, expected, body } of await attemptsOn(platform)) {
-    console.log(`  ${status}  ${title}${body === '' ? '' : `  ${body}`}`);
-    if (status !== expected) process.exitCode = 1;
-  }
-}
+const visits = await visitWith(startApi);
+printAnswers(visits);
+printVerdict(visits);

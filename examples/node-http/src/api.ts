@@ -38,7 +38,10 @@ export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ 
   server.on(
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
-      sockets.handleUpgrade(request, socket, head, (webSocket) => webSocket.send(`welcome ${access.claims.sub}`));
+      sockets.handleUpgrade(request, socket, head, (webSocket) => {
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        webSocket.send(`welcome ${access.claims.sub}`);
+      });
     }),
   );
 

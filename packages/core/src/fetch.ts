@@ -10,6 +10,7 @@ import type { Connection, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
 export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
+export { type ProviderName, PROVIDERS } from './access-token/providers.ts';
 export type { Access } from './authorization/access.ts';
 export type { Requirements } from './authorization/requirements.ts';
 export {
@@ -40,16 +41,18 @@ export {
 export type { ForwardedFormat } from './certificate/formats.ts';
 export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
 export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
-export type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
+export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { dangerouslyTrustEveryPeer, type EdgeTrust } from './certificate/trusted-peers.ts';
 export { EXPOSED_FIELDS, type Refusal } from './challenge/refusal.ts';
 export type { ResourceEvent } from './events.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export { type ProtectedResource, protectedResource } from './protected-resource.ts';
-export { memoryReplayStore } from './replay/memory.ts';
-export type { ReplayStore } from './replay/replay-store.ts';
-export type { Connection } from './request.ts';
+export { isUnavailable, type Reason, REASONS, type Rejection } from './rejection.ts';
+export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
+export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
+export { type ClientShares, clientShares } from './replay/shares.ts';
+export type { Connection, ProtectedResourceRequest } from './request.ts';
 
 /**
  * What a `Request` does not say of itself. It comes from the server, and never from the request. Where the server is one of
@@ -101,9 +104,11 @@ export class HoldfastError extends Error {
   readonly #refusal: Refusal;
 
   constructor(refusal: Refusal) {
-    super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
+    const ours = isUnavailable(refusal.rejection);
+    // What is broken here is none of the client's business, and some send it the message.
+    super(refusal.body?.error_description ?? (ours ? 'Unavailable for the moment.' : REASONS[refusal.rejection.rejected].text));
     this.status = refusal.status;
-    this.expose = !isUnavailable(refusal.rejection);
+    this.expose = !ours;
     this.#refusal = refusal;
   }
 
@@ -243,6 +248,6 @@ class FetchRequest implements ProtectedResourceRequest {
 
 /** One for this request alone: what the platform says is of the request, and of a connection that is not told nothing is known. */
 function connectionWith(connection: Connection | undefined, platform: unknown): Connection {
-  const { peer = { kind: 'unknown' }, hidesCertificates = true } = connection ?? {};
+  const { peer, hidesCertificates = false } = connection ?? { peer: { kind: 'unknown' }, hidesCertificates: true };
   return { peer, hidesCertificates, platform, peerCertificate: () => connection?.peerCertificate() };
 }

@@ -45,6 +45,8 @@ interface Trail {
   scheme?: Scheme;
   issuer?: string;
   clientId?: string | undefined;
+  /** Where it was authenticated. */
+  token?: AuthenticatedToken;
 }
 
 /**
@@ -83,7 +85,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<Access<C> | Rejection | undefined> {
+  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;
@@ -96,13 +98,14 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    const judgeFor = (selected: string | undefined): Awaitable<Access<C> | Rejection> =>
+    const judgeFor = (selected: string | undefined): Awaitable<ConfirmedToken | Rejection> =>
       andThen(authenticate(presented, at, selected), (token) => {
         if (isRejection(token)) return token;
         trail.issuer = token.issuer;
         trail.clientId = token.clientId;
+        trail.token = token;
         const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-        return andThen(confirm(token, presentation), (outcome) => (isRejection(outcome) ? outcome : grant(outcome, token)));
+        return confirm(token, presentation);
       });
     if (issuerFor === undefined) return judgeFor(undefined);
     return andThen(issuerFor(request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : reject('token.tenant')));
@@ -119,7 +122,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
-    let outcome: Awaitable<Access<C> | Rejection | undefined>;
+    let outcome: Awaitable<ConfirmedToken | Rejection | undefined>;
     try {
       const judgement = judge(request, trail);
       outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
@@ -129,9 +132,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return andThen(outcome, (known) => conclude(known, trail, start));
   }
 
-  function conclude(outcome: Access<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
+  function conclude(outcome: ConfirmedToken | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
     if (outcome === undefined) return passage();
-    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : outcome;
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, trail.token);
     if (sink.observed()) publish(result, trail, start);
     return result;
   }
@@ -145,7 +148,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     }
   }
 
-  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken): Access<C> {
+  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken | undefined): Access<C> | Refusal {
+    if (token === undefined) return refusal(reject('unavailable.internal', { detail: 'confirmed, and not authenticated' }), undefined);
     const { fields: own } = confirmed;
     const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
     // The type of further claims is the application's word; iss, exp and aud were checked.

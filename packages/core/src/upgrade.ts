@@ -18,15 +18,19 @@ export interface UpgradeResource<A extends { readonly granted: true }> {
  * refused on the socket, with the status and fields of any refusal and `Connection: close`, before anything is upgraded.
  *
  * A request without credentials is refused here also where `credentials: 'optional'`. Nothing ends a connection when its token
- * expires, unless you do.
+ * expires, unless you do: `access.signal` aborts then.
  *
  * @param accept Gets the request, its socket, the first bytes that came after it, and the access. Called at most once, and not when
  * the client has gone in the meantime. From here on errors of the socket are yours; `ws` takes them over in `handleUpgrade`.
  * @param requirements What is required beyond access; makes no sense: throws a `TypeError`.
  *
  * @example
- * server.on('upgrade', upgrade(resource, (request, socket, head, access) =>
- *   sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request, access))));
+ * server.on('upgrade', upgrade(resource, (request, socket, head, access) => {
+ *   sockets.handleUpgrade(request, socket, head, (webSocket) => {
+ *     access.signal.addEventListener('abort', () => webSocket.close(1008));
+ *     sockets.emit('connection', webSocket, request, access);
+ *   });
+ * }));
  */
 export function upgrade<A extends { readonly granted: true }, H>(
   resource: UpgradeResource<A>,
@@ -37,7 +41,7 @@ export function upgrade<A extends { readonly granted: true }, H>(
   return (request, socket, head) => {
     captureCertificate(socket);
     const giveUp = (): void => void socket.destroy();
-    // Node listens to errors of the socket no longer, and nobody else does yet: one would end the process.
+    // Node no longer listens to errors of the socket, and nobody else does yet: one would end the process.
     socket.on('error', giveUp);
     const carryOut = (result: A | Refusal): void => {
       if (socket.destroyed) return;
@@ -58,6 +62,7 @@ function refuseUpgrade(socket: Duplex, { status, fields, body }: Refusal): void 
     ...fields,
     ...(body === undefined ? [] : [['Content-Type', 'application/json; charset=utf-8'] as const]),
     ['Content-Length', String(new TextEncoder().encode(content).length)] as const,
+    ['Date', new Date().toUTCString()] as const,
     ['Connection', 'close'] as const,
   ].map(([name, value]) => {
     validateHeaderValue(name, value);
@@ -66,6 +71,4 @@ function refuseUpgrade(socket: Duplex, { status, fields, body }: Refusal): void 
   socket.end(`HTTP/1.1 ${[status, STATUS_CODES[status], ''].join(' ').trim()}\r\n${lines.join('\r\n')}\r\n\r\n${content}`, () =>
     socket.destroy(),
   );
-  // What the client goes on to send is of no interest, and must not keep its socket open.
-  socket.resume();
 }

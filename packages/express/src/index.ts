@@ -129,8 +129,9 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   const carryOut = (result: Access | Refusal, view: ProtectedResourceRequest, response: ServerResponse, next: Next): void => {
     // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
     if (response.headersSent || response.destroyed) return;
-    if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
+    // A refusal as well: what another protection has granted before is no access any more.
     protections.set(view, { resource, result, answer });
+    if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
     setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
     next();
   };
@@ -182,21 +183,19 @@ export function requires(requirements: Requirements): Middleware {
  * without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
-  const protection = protectionOf(request);
-  if (protection === undefined) throw new HoldfastError(UNPROTECTED);
-  const { result } = protection;
+  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
   if (!result.granted) throw new HoldfastError(result);
   return result as Access<C>;
 }
 
 /**
  * What was granted to this request, or `undefined` where it passed without access (`credentials: 'optional'`, a CORS preflight).
- * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before.
+ * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before, and where the request was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> | undefined {
-  const protection = protectionOf(request);
-  if (protection === undefined) throw new HoldfastError(UNPROTECTED);
-  return protection.result.granted ? (protection.result as Access<C>) : undefined;
+  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
+  if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
+  return result.granted ? (result as Access<C>) : undefined;
 }
 
 function respond(refusal: Refusal, response: ServerResponse): void {

@@ -100,14 +100,15 @@ async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<
   const problems = strictRoutes ? routesBefore(app) : [];
 
   app.addHook('onRoute', ({ method, url, config = {}, onRequest, preHandler }) => {
-    const problem = problemOf(config, !strictRoutes || method === 'OPTIONS' || [onRequest, preHandler].flat().some(authorizes));
+    const problem = problemOf(config, !strictRoutes || String(method) === 'OPTIONS' || [onRequest, preHandler].flat().some(authorizes));
     if (problem !== undefined) problems.push(`${String(method)} ${url}: ${problem}`);
   });
   app.addHook('onReady', async () => {
     if (problems.length > 0) throw new TypeError(`holdfast: ${problems.join('; ')}.`);
     if (awaitKeys) await resource.ready();
   });
-  if (!shared) app.addHook('onClose', () => resource.close());
+  // Before connections are waited for: what goes on for as long as access lasts ends with it.
+  if (!shared) app.addHook('preClose', () => resource.close());
 
   app.addHook('onRequest', (request, reply, done) => {
     const view = nodeRequest(request.raw, request.originalUrl);
@@ -118,10 +119,12 @@ async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<
     const carryOut = (result: Access | Refusal): void => {
       // Somebody has answered in the meantime (a time limit), or the client has gone: there is nothing left to protect.
       if (reply.sent || isOver(reply.raw)) return;
-      if (!result.granted && (result.mayPass === undefined || policy === 'access')) return answer(result, reply, done);
       const protection = { resource, result, answer };
+      // A refusal as well: what another protection has granted before is no access any more.
       protections.set(view, protection);
-      setFields(fieldsOf(reply), result.granted ? result.fields : (result.mayPass?.fields ?? []));
+      if (!result.granted && (result.mayPass === undefined || policy === 'access')) return answer(result, reply, done);
+      const fields = result.granted ? result.fields : (result.mayPass?.fields ?? []);
+      if (fields.length > 0) setFields(fieldsOf(reply), fields);
       if (typeof policy === 'object') authorize(protection, policy, reply, done);
       else done();
     };
@@ -179,12 +182,13 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
 
 /**
  * What was granted to this request, or `undefined` where it passed without access (`credentials: 'optional'`, a CORS preflight).
- * Throws a {@link HoldfastError}, which Fastify answers with 401, where nothing protects the route, and where it is `'public'`.
+ * Throws a {@link HoldfastError}, which Fastify answers with 401, where nothing protects the route, where it is `'public'`, and where
+ * the request was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: HoldfastRequest): Access<C> | undefined {
-  const protection = protectionOf(request);
-  if (protection === undefined) throw new HoldfastError(UNPROTECTED);
-  return protection.result.granted ? (protection.result as Access<C>) : undefined;
+  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
+  if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
+  return result.granted ? (result as Access<C>) : undefined;
 }
 
 function protectionOf({ raw, originalUrl }: HoldfastRequest): Protection | undefined {

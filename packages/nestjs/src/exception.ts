@@ -2,8 +2,16 @@ import type { Refusal } from '@holdfast/core';
 import { HoldfastError } from '@holdfast/core/node';
 import { HttpException } from '@nestjs/common';
 
-/** A body that is nothing as JSON: whatever Nest sends for a string or for nothing has text of its own. */
-const NO_BODY: object = Object.freeze(Object.defineProperty({}, 'toJSON', { value: () => undefined }));
+/**
+ * A body that is nothing as JSON, where whatever else Nest can be given has text of its own; and what a filter puts into it, where one
+ * does.
+ */
+class NoBody {
+  toJSON(): object | undefined {
+    const added = Object.entries(this);
+    return added.length === 0 ? undefined : Object.fromEntries(added);
+  }
+}
 
 /**
  * A refusal as the exception that Nest's exception layer answers. Its status and body are those of the refusal; its fields
@@ -16,7 +24,7 @@ export class HoldfastException extends HttpException {
 
   constructor(refusal: Refusal) {
     const cause = new HoldfastError(refusal);
-    super(refusal.body ?? NO_BODY, refusal.status, { cause });
+    super(refusal.body === undefined ? new NoBody() : { ...refusal.body }, refusal.status, { cause });
     this.message = cause.message;
     this.#refusal = refusal;
   }

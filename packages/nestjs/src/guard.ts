@@ -116,8 +116,8 @@ export const Access: () => ParameterDecorator = createParamDecorator((_: unknown
 export const MaybeAccess: () => ParameterDecorator = createParamDecorator((_: unknown, context) => maybeGrantedBy(exchangeIn(context)));
 
 /**
- * What was granted to this request of Express, of Fastify, or of Node itself. `C` types the claims beyond the standard ones; it is your word, not a check.
- * Throws a {@link HoldfastException}, which Nest answers with 401, where no guard or middleware of Holdfast ran before, as on a
+ * What was granted to this request of Express, of Fastify, or of Node itself. `C` types the claims beyond the standard ones; it is
+ * your word, not a check. Throws a {@link HoldfastException}, which Nest answers with 401, where no guard or middleware of Holdfast ran before, as on a
  * `@Public` route, and where the request passed without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: object): Access<C> {

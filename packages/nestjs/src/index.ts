@@ -9,7 +9,7 @@ export type {
   ResourceEvent,
 } from '@holdfast/core';
 export { EXPOSED_FIELDS, fromTls, memoryReplayStore, protectedResource } from '@holdfast/core';
-export { HoldfastError, isHoldfastError } from '@holdfast/core/node';
+export { HoldfastError, isHoldfastError, upgrade } from '@holdfast/core/node';
 export { HoldfastException } from './exception.ts';
 export { Access, accessOf, HOLDFAST_RESOURCE, HoldfastGuard, MaybeAccess, maybeAccessOf, Requires } from './guard.ts';
 export { HoldfastMiddleware } from './middleware.ts';

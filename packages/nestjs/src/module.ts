@@ -67,8 +67,10 @@ function isResource(options: HoldfastOptions): options is ProtectedResource {
 
 /** Resources that a module has made, and so has to close. */
 const made = new WeakSet<ProtectedResource>();
-/** The global module of each application. */
-const globals = new WeakMap<HttpAdapterHost, HoldfastModule>();
+/** Applications that have a global module. */
+const globals = new WeakSet<HttpAdapterHost>();
+/** The modules of the applications whose requests are seen when they begin. */
+const begun = new WeakMap<HttpAdapterHost, HoldfastModule[]>();
 
 const RESOURCE: Provider = {
   provide: HOLDFAST_RESOURCE,
@@ -102,17 +104,22 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
         'HoldfastModule: two of them are global, and it would be chance which one protects a route. Give all but one { isGlobal: false }, and import those where they are used.',
       );
     }
-    if (isGlobal) globals.set(host, this);
+    if (isGlobal) globals.add(host);
     this.#references = references;
     this.#ready = ready;
-    // Emits when the application gets its platform, before anything else is mounted there.
-    host.init$.subscribe(() => beginEarly(host.httpAdapter, (exchange) => this.#publish(exchange)));
+    // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
+    const modules = begun.get(host) ?? [];
+    if (modules.push(this) > 1) return;
+    begun.set(host, modules);
+    beginEarly(host.httpAdapter, (exchange) => modules.some((module) => module.#publish(exchange)));
   }
 
+  /** With options, or a resource that is made already. */
   static override forRoot(options: HoldfastOptions, module: HoldfastModuleOptions = {}): DynamicModule {
     return super.forRootAsync({ ...module, useFactory: () => options });
   }
 
+  /** With options, or a resource, that providers of the application make. They have to be there once, not for each request. */
   static override forRootAsync(options: HoldfastAsyncOptions): DynamicModule {
     return super.forRootAsync(options);
   }
@@ -154,7 +161,7 @@ Module({})(HoldfastModule);
  * Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. What is answered
  * here goes no further.
  */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null, answers: (exchange: Exchange) => boolean): void {
+function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined, answers: (exchange: Exchange) => boolean): void {
   // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
   const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
   if (use === undefined) return;

@@ -119,10 +119,11 @@ function targetUris(request: ProtectedResourceRequest, origins: readonly PublicO
 
 function meant(request: ProtectedResourceRequest, origins: readonly PublicOrigin[]): readonly PublicOrigin[] {
   if (origins.length === 1) return origins;
-  const host = request.fieldLines(':authority')[0] ?? request.fieldLines('host')[0];
-  if (host === undefined) return origins;
-  const named = origins.filter(({ origin }) => normaliseOrigin(origin.slice(0, origin.indexOf(':')), host) === origin);
-  return named.length === 0 ? origins : named;
+  // Over HTTP/2 a client can send both, and not the same: who routes by the other one would be somewhere else (RFC 9113 §8.3.1).
+  const named = [...request.fieldLines(':authority'), ...request.fieldLines('host')]
+    .map((host) => origins.filter(({ origin }) => normaliseOrigin(origin.slice(0, origin.indexOf(':')), host) === origin))
+    .filter(({ length }) => length > 0);
+  return named.length === 0 ? origins : named.reduce((some, others) => some.filter((one) => others.includes(one)));
 }
 
 /** Says what a mismatch is about, in an event. */

@@ -211,7 +211,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   };
   check.done();
   if (isOneOfSeveral()) warnOfSeveral(dpop, o['dpop']);
-  if (profiles.includes('fapi2')) warnOfRevocation(settings);
+  if (demands.knowsRevocation) warnOfRevocation(settings);
   return settings;
 }
 
@@ -226,6 +226,6 @@ function warnOfRevocation({ isRevoked, issuers }: ResourceSettings): void {
   const judgedHere = issuers.filter(({ introspection }) => introspection === undefined || introspection.mode === 'auto');
   if (isRevoked !== undefined || judgedHere.length === 0) return;
   warn(
-    `The profile fapi2 asks whether a token was revoked, and for JWTs of ${judgedHere.map(({ issuer }) => issuer).join(', ')} nobody knows before they expire. Give isRevoked, or introspection with mode always; or keep lifetimes short.`,
+    `The profile fapi2 asks that a token that was revoked is refused (FAPI 2.0 Security Profile §5.3.4 (3)), and a JWT of ${judgedHere.map(({ issuer }) => issuer).join(', ')} does not tell. Give isRevoked, or introspection with mode always; or have the authorization server issue tokens that live for minutes.`,
   );
 }

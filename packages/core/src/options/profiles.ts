@@ -19,6 +19,7 @@ interface Profile {
   readonly window?: { readonly past: number; readonly future: number };
   readonly boundTokens?: true;
   readonly sharedReplay?: true;
+  readonly knowsRevocation?: true;
 }
 
 const PROFILES: Readonly<Record<ProfileName, Profile>> = {
@@ -29,6 +30,7 @@ const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     window: { past: 60, future: 10 },
     boundTokens: true,
     sharedReplay: true,
+    knowsRevocation: true,
   },
   mcp: { audience: true, window: { past: 300, future: 300 } },
 };
@@ -42,6 +44,7 @@ export interface Demands {
   readonly window: { readonly past: number; readonly future: number };
   readonly boundTokens: boolean;
   readonly sharedReplay: boolean;
+  readonly knowsRevocation: boolean;
 }
 
 /** Of several profiles, the strictest holds. */
@@ -58,6 +61,7 @@ export function demandsOf(names: readonly ProfileName[]): Demands {
     },
     boundTokens: profiles.some(({ boundTokens }) => boundTokens),
     sharedReplay: profiles.some(({ sharedReplay }) => sharedReplay),
+    knowsRevocation: profiles.some(({ knowsRevocation }) => knowsRevocation),
   };
 }
 

@@ -1,0 +1,93 @@
+// What the READMEs of the packages show, compiled. test/docs.test.ts holds them to these lines.
+import { createServer } from 'node:https';
+import { fromTls, prepareRequirements, protectedResource } from '@holdfast/core';
+import * as forFetch from '@holdfast/core/fetch';
+import { nodeRequest, sendRefusal, setFields, upgrade } from '@holdfast/core/node';
+import * as forExpress from '@holdfast/express';
+import * as forFastify from '@holdfast/fastify';
+import express, { type ErrorRequestHandler } from 'express';
+import fastify from 'fastify';
+import { WebSocketServer } from 'ws';
+
+export function coreReadme(tls: { cert: string; key: string }): void {
+  const sockets = new WebSocketServer({ noServer: true });
+  // readme: core
+  const resource = protectedResource({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() });
+  const read = prepareRequirements({ scope: 'accounts:read' });
+
+  const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, async (request, response) => {
+    const access = await resource.verify(nodeRequest(request));
+    if (!access.granted) return sendRefusal(response, access);
+    setFields(response, access.fields);
+    const authorized = resource.authorize(access, read);
+    if (!authorized.granted) return sendRefusal(response, authorized);
+    response.end(`Hello ${access.claims.sub}`);
+  });
+  server.on(
+    'upgrade',
+    upgrade(resource, (request, socket, head, access) => {
+      sockets.handleUpgrade(request, socket, head, (webSocket) => {
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        sockets.emit('connection', webSocket, request, access);
+      });
+    }),
+  );
+
+  const { accessOf, holdfast, requires } = forFetch;
+  const protect = holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com' });
+  const reading = requires({ scope: 'accounts:read' });
+
+  async function handle(request: Request): Promise<Response> {
+    const { refusal, apply } = await protect(request);
+    if (refusal) return refusal;
+    return apply(reading(request) ?? Response.json({ owner: accessOf(request).claims.sub }));
+  }
+  void handle;
+}
+
+export function expressReadme(onRefusal: ErrorRequestHandler): void {
+  const { accessOf, holdfast, requires } = forExpress;
+  const app = express();
+  // readme: express
+  const protect = holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() });
+  app.use(protect);
+  app.get('/accounts', requires({ scope: 'accounts:read' }), (request, response) => {
+    response.json({ owner: accessOf(request).claims.sub });
+  });
+  const migrating = holdfast(
+    {
+      issuer: 'https://as.example.com',
+      audience: 'https://api.example.com',
+      algorithms: ['RS256'],
+      certificate: fromTls(),
+      unconstrained: 'accept', // until every client has a bound token
+      onEvent: ({ clientId, confirmations }) => void (confirmations?.length === 0 && console.log(`${clientId} has no bound token yet`)),
+    },
+    { refusals: 'next' },
+  );
+  app.use('/api', migrating);
+  app.use(onRefusal);
+}
+
+export async function fastifyReadme(): Promise<void> {
+  const { accessOf, holdfast, HoldfastError } = forFastify;
+  const app = fastify();
+  // readme: fastify
+  await app.register(holdfast, { issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() });
+  app.get('/accounts', { config: { holdfast: { scope: 'accounts:read' } } }, (request) => ({ owner: accessOf(request).claims.sub }));
+  app.get('/health', { config: { holdfast: 'public' } }, () => 'fine');
+  await app.register(holdfast, {
+    issuer: 'https://as.example.com',
+    audience: 'https://api.example.com',
+    certificate: fromTls(),
+    unconstrained: 'accept', // until every client has a bound token
+    refusals: 'throw',
+  });
+  app.setErrorHandler((error, request, reply) => {
+    if (error instanceof HoldfastError) request.log.info({ reason: error.refusal.rejection.rejected }, 'refused');
+    return reply.send(error);
+  });
+}
+
+// What the neighbours are, in the tables of migration: names that change there have to change here.
+export { auth, claimCheck, claimEquals, requiredScopes, UnauthorizedError } from 'express-oauth2-jwt-bearer';
