@@ -118,6 +118,9 @@ describe('Installed with npm', () => {
     const { version } = readJson(join(root, 'packages', 'cli', 'package.json')) as { readonly version: string };
     expect(await run('npx', ['--no-install', 'holdfast', '--version'], consumer)).toBe(`${version}\n`);
     expect(await run('npx', ['--no-install', 'holdfast', 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
+    for (const command of ['doctor', 'inspect']) {
+      expect(await run('npx', ['--no-install', 'holdfast', command, '--help'], consumer)).toContain(`Usage: holdfast ${command} `);
+    }
     await expect(run('npx', ['--no-install', 'holdfast', 'probe', '--token', 'a'], consumer)).rejects.toThrow(
       /There is no option --token\./,
     );
@@ -146,6 +149,7 @@ describe('Installed with npm', () => {
       }
       const command = join(consumer, 'node_modules', '@holdfast', 'cli', 'dist', 'main.js');
       expect(await run(node.path, [command, 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
+      await expect(run(node.path, [command, 'doctor', 'https://127.0.0.1:1'], consumer)).rejects.toThrow(/ECONNREFUSED\. Nobody/);
     },
     2 * MINUTE,
   );
@@ -261,8 +265,10 @@ import { type ProtectedResource, REASONS } from '@holdfast/core';
 import { type NodeRedisClient, nodeRedisReplayStore } from '@holdfast/redis';
 import { holdfast as protectFetch, type Protect } from '@holdfast/core/fetch';
 import { nodeRequest } from '@holdfast/core/node';
+import { statusList } from '@holdfast/core/status-list';
 
-const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls() });
+const isRevoked = statusList({ issuers: [{ issuer: 'https://as.example' }] });
+const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls(), isRevoked });
 export const protect: Protect = protectFetch(resource);
 const app = express();
 app.use(holdfast(resource));
