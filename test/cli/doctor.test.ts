@@ -370,6 +370,7 @@ describe('holdfast doctor, of a server that is hostile or broken', () => {
       /larger than the 524288 bytes/,
     ],
     ['an error', (response) => response.writeHead(500).end('x'.repeat(100_000)), 1, /status 500/],
+    ['an error that never ends', (response) => void response.writeHead(500).write('x'), 1, /status 500/],
     [
       'half an answer',
       (response) => void response.writeHead(200, { 'content-type': 'application/json' }).write('{'),

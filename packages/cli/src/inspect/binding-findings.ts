@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { Finding, Mark } from '../findings.ts';
+import { about, type Finding } from '../findings.ts';
 import { listed, quoted } from '../visible.ts';
 import { isMembers, type Members } from './decode.ts';
 import type { GivenCertificate, Material } from './material.ts';
-import { isDate } from './token-findings.ts';
+import { isDate } from './time-findings.ts';
 
-const say = (mark: Mark, text: string): Finding => ({ topic: 'Binding', mark, text });
+const say = about('Binding');
 const MEMBERS = ['x5t#S256', 'jkt'] as const;
 
 /** To whom the token says that it is bound, and whether what was presented is that. */
