@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { PassThrough } from 'node:stream';
-import { type ProtectedResource, protectedResource, type ResourceEvent } from '@holdfast/core';
+import { type ProtectedResource, protectedResource, REASONS, type ResourceEvent } from '@holdfast/core';
 import { createClock } from '@holdfast/test-support/clock';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import Fastify from 'fastify';
@@ -152,6 +152,19 @@ describe('holdfast report, of what a resource in audit mode says', () => {
 });
 
 describe('holdfast report', () => {
+  it('knows every reason', async () => {
+    const lines = Object.keys(REASONS).map((reason) => event({ reason }));
+    expect(await sum(lines)).toMatchObject({ events: lines.length, notUnderstood: 0 });
+  });
+
+  it('reads seconds as events have them, and milliseconds as pino has them', async () => {
+    expect(await sum([event(), event({ time: (NOW + 60) * 1000 }), event({ time: 'x' }), event({ time: -1 })])).toMatchObject({
+      events: 4,
+      from: NOW,
+      to: NOW + 60,
+    });
+  });
+
   it('reads the log of bunyan, whose time is a date', async () => {
     const line = (more: object): string =>
       JSON.stringify({ name: 'api', hostname: 'h', pid: 1, level: 30, ...more, msg: 'decision', time: '2027-01-15T12:00:00.000Z', v: 0 });

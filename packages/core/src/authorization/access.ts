@@ -47,7 +47,7 @@ class Grant implements Omit<Access, keyof ConfirmedToken> {
     this.claims = claims;
     this.scheme = scheme;
     this.confirmations = confirmations;
-    this.confirmed = audited === undefined && confirmations.length > 0;
+    this.confirmed = confirmations.length > 0;
     this.scopes = scopes;
     this.clientId = clientId;
     this.audited = audited;

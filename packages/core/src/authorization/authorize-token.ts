@@ -34,9 +34,8 @@ export function authorizeToken<C extends AccessTokenClaims>(
   return scope && reject('scope.insufficient', { ...scope, expected: missing.join(' ') });
 }
 
-/** In audit mode a token counts as bound to nothing, whatever of it was confirmed. */
-function isBoundTo({ confirmations, audited }: ConfirmedToken, members: readonly string[] | 'any'): boolean {
-  if (audited !== undefined) return members.length === 0;
+/** What audit mode lets through has no confirmations, whatever of it was confirmed. */
+function isBoundTo({ confirmations }: ConfirmedToken, members: readonly string[] | 'any'): boolean {
   if (members === 'any') return confirmations.length > 0;
   return members.every((member) => confirmations.some((one) => one.member === member));
 }
