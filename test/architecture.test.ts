@@ -73,6 +73,8 @@ const ROOMS: Record<string, readonly string[]> = {
     'request',
     'slot',
   ],
+  'status-list': ['access-token', 'options'],
+  diagnosis: ['access-token', 'confirmation', 'discovery', 'keys', 'options'],
   node: ['challenge', 'node-request', 'rejection', 'slot', 'upgrade'],
   index: [
     'access-token',
@@ -124,6 +126,7 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'lru-cache': {
     'access-token/cache.ts': 'static',
     'access-token/introspection.ts': 'static',
+    'access-token/status-list.ts': 'static',
     'certificate/chain.ts': 'static',
     'certificate/forwarded.ts': 'static',
     'keys/proof-key.ts': 'static',
@@ -142,7 +145,7 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
 /** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
   ['process', ['runtime/node.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts']],
-  ['Buffer', ['crypto/node.ts', 'testing/client.ts', 'cli/probe/']],
+  ['Buffer', ['crypto/node.ts', 'testing/client.ts', 'cli/']],
 ]);
 
 /** What adapters may import: they decide nothing, so they need nothing else. */
@@ -161,8 +164,9 @@ const FRAMEWORKS: Record<string, Record<string, Kind>> = {
 
 /** What a package that is no adapter may import. Clients of Redis are the application's own: not even their types are imported. */
 const PACKAGES: Record<string, Record<string, Kind>> = {
-  // A client that attacks from outside: it knows nothing of core.
   cli: {
+    '@holdfast/core': 'static',
+    '@holdfast/core/diagnosis': 'static',
     '@peculiar/x509': 'dynamic',
     'node:crypto': 'static',
     'node:events': 'static',
@@ -196,7 +200,7 @@ const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= 
 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
-  authorization: ['access-token/extract.ts', 'redaction.ts'],
+  authorization: ['access-token/extract.ts', 'redaction.ts', 'cli/inspect/verdict.ts'],
   'content-type': ['node.ts', 'challenge/response.ts', 'discovery/fetch-json.ts'],
   'retry-after': ['challenge/'],
   'www-authenticate': ['challenge/'],
@@ -383,6 +387,8 @@ function faultsOfImport(one: Import): string[] {
   const core = insideCore(from);
   if (target !== undefined && target.split('/')[1] !== from.split('/')[1]) return fault(`reaches into another package (${specifier})`);
   if (core === undefined) {
+    // A client that attacks from outside knows nothing of what it attacks.
+    if (specifier.startsWith('@holdfast/') && placed(from, ['cli/probe/'])) return atMost(undefined);
     const allowed = PACKAGES[packageOf(from)] ?? { ...ADAPTERS, ...FRAMEWORKS[packageOf(from)] };
     return target === undefined ? atMost(allowed[specifier]) : [];
   }
@@ -548,7 +554,7 @@ const PLANTED: readonly (readonly [title: string, path: string, text: string, fa
   ['a client of Redis in its store', 'redis/src/node-redis.ts', "import { createClient } from 'redis';", /imports redis/],
   ['the types of a client of Redis', 'redis/src/ioredis.ts', "import type { Redis } from 'ioredis';", /imports ioredis/],
   ['the process elsewhere in a package', 'redis/src/store.ts', "process.on('exit', stop);", /only Node has/],
-  ['the command line, which knows core', 'cli/src/probe/fields.ts', "import { nginx } from '@holdfast/core';", /imports @holdfast/],
+  ['the probe, which knows core', 'cli/src/probe/fields.ts', "import { nginx } from '@holdfast/core';", /imports @holdfast/],
   ['the command line with x509 at once', 'cli/src/probe/impostor.ts', "import * as x509 from '@peculiar/x509';", /may only \(dynamic\)/],
   ['the command line, which reads the environment', 'cli/src/terminal.ts', 'use(process.env.TOKEN);', /the environment/],
   ['the command line, which writes past its terminal', 'cli/src/probe/report.ts', "console.log('…');", /the console/],

@@ -59,6 +59,7 @@ describe('the documents', () => {
     'examples/browser/README.md',
     'examples/functions/README.md',
     'examples/hono/README.md',
+    'packages/cli/README.md',
     'packages/core/README.md',
     'packages/express/README.md',
     'packages/fastify/README.md',

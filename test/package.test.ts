@@ -118,6 +118,9 @@ describe('Installed with npm', () => {
     const { version } = readJson(join(root, 'packages', 'cli', 'package.json')) as { readonly version: string };
     expect(await run('npx', ['--no-install', 'holdfast', '--version'], consumer)).toBe(`${version}\n`);
     expect(await run('npx', ['--no-install', 'holdfast', 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
+    for (const command of ['doctor', 'inspect']) {
+      expect(await run('npx', ['--no-install', 'holdfast', command, '--help'], consumer)).toContain(`Usage: holdfast ${command} `);
+    }
     await expect(run('npx', ['--no-install', 'holdfast', 'probe', '--token', 'a'], consumer)).rejects.toThrow(
       /There is no option --token\./,
     );
@@ -146,6 +149,7 @@ describe('Installed with npm', () => {
       }
       const command = join(consumer, 'node_modules', '@holdfast', 'cli', 'dist', 'main.js');
       expect(await run(node.path, [command, 'probe', '--help'], consumer)).toContain('Usage: holdfast probe <url>');
+      await expect(run(node.path, [command, 'doctor', 'https://127.0.0.1:1'], consumer)).rejects.toThrow(/ECONNREFUSED\. Nobody/);
     },
     2 * MINUTE,
   );

@@ -429,12 +429,13 @@ describe('holdfast probe does nothing, exit code 3, where', () => {
 
   it.each<[string, () => string[], RegExp]>([
     ['there is no command', () => [], /Usage: holdfast <command>/],
-    ['the command is another', () => ['prove'], /There is no such command\. There is: probe\./],
+    ['the command is another', () => ['prove'], /There is no such command\. There is: probe, doctor, inspect\./],
     ['there is no URL', () => ['probe', '--json'], /Give one URL/],
     ['there are two URLs', () => [...args(), 'https://b.example'], /Give one URL/],
     ['the URL is http', () => args({}, 'http://127.0.0.1/'), /URL that begins with https:\/\//],
     ['the URL holds a password', () => args({}, 'https://a:b@127.0.0.1/'), /without a user/],
-    ['an option is unknown', () => [...args(), '--token', bound()], /There is no option --token\./],
+    ['an option is unknown', () => [...args(), '--token', 'a'], /There is no option --token\./],
+    ['a token is an argument', () => [...args(), '--token', bound()], /an argument looks like a token/],
     ['an option has no value', () => ['probe', 'https://127.0.0.1/', '--cert'], /--cert/],
     ['there is no token', () => args({ 'token-file': undefined }), /Say where the token is: --token-file/],
     ['the token file is not there', () => args({ 'token-file': '/does/not/exist' }), /--token-file: the file cannot be read \(ENOENT\)/],

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { refuseTokens, UsageError } from './arguments.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a command takes, and how its help describes it. */
@@ -21,6 +22,8 @@ export interface Command {
   readonly options: Readonly<Record<string, CommandOption>>;
   /** Paragraphs after the options. */
   readonly notes: readonly string[];
+  /** The exit code where it has not run at all; {@link NOT_RUN} unless it says otherwise. */
+  readonly notRun?: number;
   /** Runs, and resolves with the exit code. Throws a {@link UsageError} for what whoever called it can mend. */
   run(given: Given, terminal: Terminal): Promise<number>;
 }
@@ -36,11 +39,6 @@ export interface Given {
 
 /** The exit code where a command has not run at all: wrong options, a file that cannot be read, no permission. */
 export const NOT_RUN = 3;
-
-/** A mistake of whoever called the command, in words that say how to mend it. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
 
 const HELP: CommandOption = { short: 'h', text: 'Shows this, and does nothing else.' };
 
@@ -69,6 +67,7 @@ export async function runCommandLine(
     return NOT_RUN;
   }
   try {
+    refuseTokens(rest);
     const given = parse(command, rest);
     if (given.flag('help')) {
       terminal.out(helpOf(command, terminal.columns));
@@ -76,10 +75,16 @@ export async function runCommandLine(
     }
     return await command.run(given, terminal);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    terminal.err(`holdfast ${command.name}: ${error.message}\nSee: holdfast ${command.name} --help`);
-    return NOT_RUN;
+    // What else is thrown may quote what was read, which may be a secret or steer the terminal.
+    const message = error instanceof UsageError ? error.message : `a failure that nobody expected (${nameOf(error)}). Please report it.`;
+    terminal.err(`holdfast ${command.name}: ${message}\nSee: holdfast ${command.name} --help`);
+    return command.notRun ?? NOT_RUN;
   }
+}
+
+function nameOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` ${error.code}` : '';
+  return error instanceof Error ? `${error.name}${code}` : typeof error;
 }
 
 function parse(command: Command, args: readonly string[]): Given {

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, runCommandLine } from './command.ts';
+import { doctor } from './doctor/command.ts';
+import { inspect } from './inspect/command.ts';
 import { probe } from './probe/command.ts';
 import type { Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [probe];
+const COMMANDS: readonly Command[] = [probe, doctor, inspect];
 
 /** Runs `holdfast` with these arguments, and resolves with the exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -7,8 +7,8 @@ export interface Terminal {
   readonly out: (text: string) => void;
   /** Questions, progress and problems, so that what was asked for can be piped. */
   readonly err: (text: string) => void;
-  /** Everything on standard input. */
-  readonly input: () => Promise<string>;
+  /** Everything on standard input; where it is more than so many characters, only somewhat more than these. */
+  readonly input: (most?: number) => Promise<string>;
   /** The answer to a question; undefined where nobody sits there. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
   /** The columns of standard output; undefined where it is no terminal. */
@@ -20,12 +20,19 @@ export interface Terminal {
 /** The terminal of this process. */
 export function processTerminal(): Terminal {
   const { stdin, stdout, stderr } = process;
+  // Whoever reads no further, as head does, has read enough.
+  stdout.on('error', (error: Error) => {
+    if (!('code' in error && error.code === 'EPIPE')) throw error;
+  });
   return {
     out: (text) => void stdout.write(`${text}\n`),
     err: (text) => void stderr.write(`${text}\n`),
-    async input() {
+    async input(most = Number.POSITIVE_INFINITY) {
       let text = '';
-      for await (const chunk of stdin) text += String(chunk);
+      for await (const chunk of stdin) {
+        text += String(chunk);
+        if (text.length > most) break;
+      }
       return text;
     },
     ask: stdin.isTTY && stderr.isTTY ? ask : undefined,

@@ -1,7 +1,8 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
-import { type Command, type Given, NOT_RUN, UsageError } from '../command.ts';
+import { UsageError } from '../arguments.ts';
+import { type Command, type Given, NOT_RUN } from '../command.ts';
 import type { Terminal } from '../terminal.ts';
 import { type Identity, impostorOf } from './impostor.ts';
 import { plannedRequests, type ProbeOptions, type Report, runProbe } from './probe.ts';

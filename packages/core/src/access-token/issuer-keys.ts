@@ -15,6 +15,7 @@ export type KeyOrigin =
 
 export interface IssuerKeyOptions {
   readonly issuer: string;
+  /** Compared with the resources that the issuer lists; none, where it is not about tokens. */
   readonly audience: readonly string[];
   readonly keys: KeyOrigin;
   readonly fetch: Fetch;
@@ -45,7 +46,7 @@ function discoveredKeys({ issuer, audience, fetch }: IssuerKeyOptions, limits: F
 
   async function findKeys(): Promise<string> {
     const { url, protected_resources: resources } = await discover(issuer, 'jwks_uri', fetch, limits);
-    if (resources !== undefined && !resources.some((resource) => audience.includes(resource))) {
+    if (resources !== undefined && audience.length > 0 && !resources.some((resource) => audience.includes(resource))) {
       warn(
         `${issuer} lists the resources that it issues tokens for (protected_resources), and ${audience.join(' or ')} is not among them.`,
       );

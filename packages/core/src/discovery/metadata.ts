@@ -15,7 +15,7 @@ export interface AuthorizationServerMetadata {
  * Where the metadata of an issuer can be, in the order in which it is looked for. Without a path the two well-known names of
  * RFC 8414 and OpenID Connect; with one also the form that OpenID Connect appends (RFC 8414 §3.1 and §5).
  */
-function metadataUrls(issuer: string): string[] {
+export function metadataUrls(issuer: string): string[] {
   const { origin, pathname, search } = new URL(issuer);
   const path = pathname.replace(/\/$/, '');
   const inserted = ['oauth-authorization-server', 'openid-configuration'].map((name) => `${origin}/.well-known/${name}${path}${search}`);
@@ -63,7 +63,8 @@ export async function discover(
   throw new DiscoveryFailure(`No usable metadata of the issuer ${issuer} was found. ${failures.join('. ')}.`);
 }
 
-function readMetadata(
+/** What a document that was found there says; throws a {@link FetchFailure} where it cannot be used. */
+export function readMetadata(
   url: string,
   issuer: string,
   needed: 'jwks_uri' | 'introspection_endpoint',

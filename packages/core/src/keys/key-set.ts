@@ -25,7 +25,8 @@ export interface KeySet {
   revokeKey(thumbprint: string): void;
 }
 
-const MOST_KEYS = 100;
+/** A set with more is refused as a whole. */
+export const MOST_KEYS = 100;
 /** Not empty, and of a length that octets lead to. */
 const BASE64URL = /^(?:[A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}$/;
 
@@ -63,13 +64,45 @@ function signingKey(jwk: JWK, thumbprint: string, isTrusted: (thumbprint: string
 }
 
 function isVerificationKey(jwk: unknown): jwk is JWK {
-  if (typeof jwk !== 'object' || jwk === null) return false;
+  return unusableBecause(jwk) === undefined;
+}
+
+/** Why a member of a JWK set verifies nothing here; `undefined` where it may. The words are for the people who run the API. */
+function unusableBecause(jwk: unknown): string | undefined {
+  if (typeof jwk !== 'object' || jwk === null) return 'it is no object';
   const { kty, use, key_ops: operations, d, k, n, e } = jwk as JWK;
-  if (kty !== 'RSA' && kty !== 'EC' && kty !== 'OKP') return false;
-  if (d !== undefined || k !== undefined) return false;
-  if (use !== undefined && use !== 'sig') return false;
-  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return false;
-  return kty !== 'RSA' || isReasonableRsa(n, e);
+  if (d !== undefined || k !== undefined) return 'it is private or symmetric: whoever can read the set can make tokens';
+  if (kty !== 'RSA' && kty !== 'EC' && kty !== 'OKP') return 'its kind (kty) is none of RSA, EC and OKP';
+  if (use !== undefined && use !== 'sig') return 'it is not for signatures (use)';
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify')))
+    return 'it is not to verify with (key_ops)';
+  return kty !== 'RSA' || isReasonableRsa(n, e) ? undefined : 'RSA keys have 2048 to 8192 bits here, and an exponent of at most 32';
+}
+
+/** What would become of a key of a set. */
+export interface ExaminedKey {
+  /** The `alg` values of this list with which it verifies access tokens. */
+  readonly algorithms: readonly string[];
+  /** Why there are none. */
+  readonly unusable: string | undefined;
+  /** RFC 7638. */
+  readonly thumbprint: string | undefined;
+}
+
+/** Judges a member of a JWK set as it is judged when tokens are, with every algorithm of a list. */
+export async function examineKey(jwk: unknown, algorithms: readonly string[]): Promise<ExaminedKey> {
+  const none: ExaminedKey = { algorithms: [], unusable: unusableBecause(jwk), thumbprint: undefined };
+  if (!isVerificationKey(jwk)) return none;
+  const thumbprint = await calculateJwkThumbprint(jwk).catch(() => undefined);
+  if (thumbprint === undefined) return { ...none, unusable: 'a member that its kind must have is missing' };
+  const key = signingKey(jwk, thumbprint, () => true);
+  const usable: string[] = [];
+  for (const alg of algorithms) if ((await key.importFor({ alg })) !== undefined) usable.push(alg);
+  return {
+    algorithms: usable,
+    unusable: usable.length > 0 ? undefined : 'it fits no algorithm that is accepted here (alg, crv, or the point itself)',
+    thumbprint,
+  };
 }
 
 /** 2048 to 8192 bits, and an exponent of at most 32: told from the strings, before anything is imported. */

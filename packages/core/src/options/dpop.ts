@@ -34,8 +34,10 @@ export interface NonceOptions {
   readonly rotation?: number;
 }
 
-const PROOF_ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'Ed25519'];
-const PROOF_WINDOW = { past: 300, future: 60 };
+/** `alg` values of proofs that are accepted by default. */
+export const PROOF_ALGORITHMS: readonly string[] = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'Ed25519'];
+/** Seconds by which `iat` of a proof may lie in the past and in the future by default. */
+export const PROOF_WINDOW: { readonly past: number; readonly future: number } = { past: 300, future: 60 };
 const NONCE_ROTATION = 120;
 const LEAST_SECRET = 32;
 

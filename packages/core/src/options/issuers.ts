@@ -47,7 +47,20 @@ export interface IssuerSettings {
   readonly introspection: IntrospectionOfIssuer | undefined;
 }
 
-const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
+/** `alg` values of access tokens that are accepted by default; there are no others to choose from. */
+export const ALGORITHMS: readonly string[] = [
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'EdDSA',
+  'Ed25519',
+];
 
 export const TOKEN_OPTION_NAMES: Record<keyof TokenOptions, true> = {
   algorithms: true,
@@ -113,7 +126,7 @@ function readOne(check: Check, o: Given, at: string, audience: readonly string[]
   };
 }
 
-function readIssuer(check: Check, option: string, value: unknown): string {
+export function readIssuer(check: Check, option: string, value: unknown): string {
   const isIssuer = typeof value === 'string' && isSecureUrl(value) && !/[?#]/.test(value);
   if (isIssuer) return value;
   const fix =
@@ -166,6 +179,6 @@ function readClientIds(check: Check, option: string, value: unknown, { audience 
   return list;
 }
 
-function isProvider(value: unknown): value is ProviderName {
+export function isProvider(value: unknown): value is ProviderName {
   return typeof value === 'string' && Object.hasOwn(PROVIDERS, value);
 }
