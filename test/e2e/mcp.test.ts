@@ -23,7 +23,11 @@ describe('an MCP server of the TypeScript SDK, called by its own client', () => 
         extra: { subject: 'dpop', confirmed: true, confirmations: [{ member: 'jkt' }] },
       },
     });
-    expect(JSON.parse(byCertificate ?? '')).toMatchObject({ owner: 'mtls-ca', scheme: 'Bearer', authInfo: { extra: { confirmations: [{ member: 'x5t#S256' }] } } });
+    expect(JSON.parse(byCertificate ?? '')).toMatchObject({
+      owner: 'mtls-ca',
+      scheme: 'Bearer',
+      authInfo: { extra: { confirmations: [{ member: 'x5t#S256' }] } },
+    });
     const seen = scene.attempts.map(({ body }) => body).join('\n');
     expect(scene.tokens.filter((token) => seen.includes(token) || seen.includes(token.split('.')[2] ?? token))).toEqual([]);
   });
@@ -37,12 +41,21 @@ describe('an MCP server of the TypeScript SDK, called by its own client', () => 
       '401 cnf.absent',
     ]);
     const refused = scene.attempts.filter(({ answer }) => answer === '401');
-    expect(refused.flatMap(({ challenges }) => challenges).every((line) => line.includes('/.well-known/oauth-protected-resource/mcp"'))).toBe(true);
+    expect(
+      refused.flatMap(({ challenges }) => challenges).every((line) => line.includes('/.well-known/oauth-protected-resource/mcp"')),
+    ).toBe(true);
   });
 
   it('refuses a thief with the session id as if there were no such session, and the server hears of it', () => {
-    expect(under('A thief with the session id, and a good token of its own').map((line) => String(line).slice(0, 3))).toEqual(['404', '404', '404', '404']);
-    const bodies = scene.attempts.filter(({ heading, answer }) => heading.startsWith('A thief with the session id, and') && answer === '404').map(({ body }) => body);
+    expect(under('A thief with the session id, and a good token of its own').map((line) => String(line).slice(0, 3))).toEqual([
+      '404',
+      '404',
+      '404',
+      '404',
+    ]);
+    const bodies = scene.attempts
+      .filter(({ heading, answer }) => heading.startsWith('A thief with the session id, and') && answer === '404')
+      .map(({ body }) => body);
     expect(bodies[0]).toMatch(/Session not found/);
     expect(bodies[3]).toBe(bodies[0]);
     expect(scene.foreignSessions).toEqual(['mtls-ca', 'dpop', 'mtls-ca']);

@@ -19,7 +19,11 @@ export interface McpAttempt extends ReportedAnswer {
  * Real parts: an authorization server (oidc-provider), an MCP server of the TypeScript SDK behind Holdfast, and the SDK's own client,
  * with a token bound to a key and with one bound to a certificate; then thieves, with the tokens and with the sessions.
  */
-export async function runMcp(): Promise<{ attempts: readonly McpAttempt[]; foreignSessions: readonly string[]; tokens: readonly string[] }> {
+export async function runMcp(): Promise<{
+  attempts: readonly McpAttempt[];
+  foreignSessions: readonly string[];
+  tokens: readonly string[];
+}> {
   const pki = await createPki();
   const owner = await pki.client('owner');
   const as = await startAuthorizationServer({ pki, clients: { 'mtls-ca': owner } });
@@ -60,7 +64,16 @@ export async function runMcp(): Promise<{ attempts: readonly McpAttempt[]; forei
     const body = await act(recording).catch((error: unknown) => String(error));
     const challenge = last?.headers.get('www-authenticate') ?? '';
     const challenges = challenge === '' ? [] : challenge.split(/, (?=(?:Bearer|DPoP) )/);
-    attempts.push({ heading, step: '', title, expected, answer: String(last?.status), challenges, reason: last?.ok === true ? undefined : reason, body });
+    attempts.push({
+      heading,
+      step: '',
+      title,
+      expected,
+      answer: String(last?.status),
+      challenges,
+      reason: last?.ok === true ? undefined : reason,
+      body,
+    });
   };
   const openAndCall = async (fetch: McpFetch): Promise<Connected & { body: string }> => {
     const client = await connect(server.url, fetch);
@@ -72,7 +85,12 @@ export async function runMcp(): Promise<{ attempts: readonly McpAttempt[]; forei
     // The client knows the URL of the server and nothing else: its metadata name the authorization server.
     const resource = await discoverOAuthProtectedResourceMetadata(server.url, {}, fetchAs());
     const issuer = resource.authorization_servers?.[0] ?? '';
-    const tokenFor = async (clientId: string, fetch: McpFetch, authentication: oauth.ClientAuth, keys?: webcrypto.CryptoKeyPair): Promise<string> => {
+    const tokenFor = async (
+      clientId: string,
+      fetch: McpFetch,
+      authentication: oauth.ClientAuth,
+      keys?: webcrypto.CryptoKeyPair,
+    ): Promise<string> => {
       const client: oauth.Client = { client_id: clientId, use_mtls_endpoint_aliases: true };
       const options = {
         [oauth.customFetch]: (url: string, init: oauth.CustomFetchOptions<string, unknown>) => fetch(url, init as RequestInit),

@@ -4,9 +4,10 @@ import { type Command, runCommandLine } from './command.ts';
 import { doctor } from './doctor/command.ts';
 import { inspect } from './inspect/command.ts';
 import { probe } from './probe/command.ts';
+import { report } from './report/command.ts';
 import type { Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [probe, doctor, inspect];
+const COMMANDS: readonly Command[] = [probe, doctor, inspect, report];
 
 /** Runs `holdfast` with these arguments, and resolves with the exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -50,7 +50,9 @@ export function authInfoOf(access: Access): McpAuthInfo {
  * @example
  * server.registerTool('accounts', { description: 'Your accounts' }, (extra) => accountsOf(accessOfTool(extra).claims.sub));
  */
-export function accessOfTool<C extends AccessTokenClaims = AccessTokenClaims>(extra: { readonly authInfo?: object | undefined }): Access<C> {
+export function accessOfTool<C extends AccessTokenClaims = AccessTokenClaims>(extra: {
+  readonly authInfo?: object | undefined;
+}): Access<C> {
   const access = extra.authInfo && accesses.get(extra.authInfo);
   if (access === undefined) throw new Error('The request of this tool was not let through by mcpEndpoint, so that nobody has access.');
   return access as Access<C>;

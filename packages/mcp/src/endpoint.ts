@@ -149,7 +149,9 @@ function tell(listener: ((access: Access) => void) | undefined, access: Access):
   }
 }
 
-function readOptions<T extends McpTransport>(options: McpEndpointOptions<T>): {
+function readOptions<T extends McpTransport>(
+  options: McpEndpointOptions<T>,
+): {
   connect: McpEndpointOptions<T>['connect'];
   onForeignSession: ((access: Access) => void) | undefined;
   most: number;

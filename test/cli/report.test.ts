@@ -1,0 +1,119 @@
+// holdfast report, on the events of a real resource in audit mode, as a logger writes them.
+import { protectedResource, type ResourceEvent } from '@holdfast/core';
+import { startIssuer } from '@holdfast/test-support/issuer';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { build, holdfast, program, temporaryFolder, UNSEEN } from './holdfast.ts';
+
+const DAY = 86_400;
+const folder = temporaryFolder();
+const events: ResourceEvent[] = [];
+let log = '';
+
+beforeAll(async () => {
+  build();
+  const issuer = await startIssuer();
+  const resource = protectedResource({
+    issuer: issuer.url,
+    audience: 'https://rs.example.com',
+    certificate: () => undefined,
+    audit: { until: new Date((Math.floor(Date.now() / 1000) + 30 * DAY) * 1000).toISOString().slice(0, 10) },
+    keys: { jwks: { keys: issuer.keys.map(({ publicJwk }) => publicJwk) } },
+    route: ({ method, target }) => {
+      if (target === '/throws') throw new Error('/throws');
+      return target === '/long' ? 'x'.repeat(201) : `${method} ${target.replace(/\d+/, ':id')}`;
+    },
+    onEvent: (event) => events.push(event),
+  });
+  const send = async (target: string, claims: object): Promise<void> => {
+    const authorization = `Bearer ${await issuer.token(claims)}`;
+    await resource.verify({
+      method: 'GET',
+      target,
+      fieldLines: (name) => (name === 'authorization' ? [authorization] : []),
+      connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
+    });
+  };
+  for (const id of [1, 2, 3]) await send(`/accounts/${id}`, { client_id: 'old-job' });
+  await send('/accounts/4', { client_id: 'old-job', cnf: { 'x5t#S256': 'A'.repeat(43) } });
+  await send('/payments', { client_id: 'batch' });
+  await send('/payments', { client_id: 'batch', aud: 'urn:other' });
+  for (const target of ['/throws', '/long']) await send(target, { client_id: 'odd' });
+  await resource.close();
+  await issuer.close();
+  log = events.map((event) => JSON.stringify(event)).join('\n');
+}, 120_000);
+afterAll(() => folder.remove());
+
+const rowsOf = (out: string): unknown[] =>
+  (JSON.parse(out) as { rows: { client: string; outcome: string; reason: string; route: string; count: number }[] }).rows.map(
+    ({ client, outcome, reason, route, count }) => [client.split(' ')[0], outcome, reason, route, count],
+  );
+const AUDITED = [
+  ['old-job', 'audited', 'cnf.absent', 'GET /accounts/:id', 3],
+  ['odd', 'audited', 'cnf.absent', '-', 2],
+  ['old-job', 'audited', 'certificate.missing', 'GET /accounts/:id', 1],
+  ['batch', 'audited', 'cnf.absent', 'GET /payments', 1],
+];
+
+describe('holdfast report', () => {
+  it('sums up what audit mode let through, by client, reason and route, without the path of any request', async () => {
+    const { code, out } = await holdfast(['report', '--json'], { input: log });
+    expect(code).toBe(1);
+    expect(rowsOf(out)).toEqual(expect.arrayContaining(AUDITED));
+    expect(rowsOf(out)).toHaveLength(AUDITED.length);
+    expect(JSON.parse(out)).toMatchObject({
+      outcome: 'wrong',
+      outcomes: { granted: 0, audited: 7, refused: 1, unavailable: 0 },
+      otherLines: 0,
+    });
+    expect(log).not.toMatch(/accounts\/\d|throws|xxx/);
+  });
+
+  it('with --all also what was refused', async () => {
+    const { out } = await holdfast(['report', '--all', '--json'], { input: log });
+    expect(rowsOf(out)).toContainEqual(['-', 'refused', 'token.audience', 'GET /payments', 1]);
+  });
+
+  it('reads what pino makes of an event, merged or as a member, in several files', async () => {
+    const wrapped = events.map((event, i) =>
+      JSON.stringify(i % 2 === 0 ? { level: 30, time: Date.now(), msg: 'decision', ...event } : { level: 30, time: Date.now(), event }),
+    );
+    // What pino writes where its own time comes last.
+    const [first = {}] = events;
+    const merged = JSON.stringify({ ...first, time: events[0] && events[0].time * 1000 });
+    const one = folder.file('api 1.log', `listening\n${wrapped.join('\r\n')}\n{"level":30,"msg":"other"}\n`);
+    const two = folder.file('api 2.log', merged);
+    const { code, out } = await program(['report', '--json', one, two]);
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({ otherLines: 2, outcomes: { audited: 8, refused: 1 } });
+    const times = (JSON.parse(out) as { rows: { first: number; last: number }[] }).rows.flatMap(({ first: from, last }) => [from, last]);
+    expect(times.every((time) => Math.abs(time - Date.now() / 1000) < DAY)).toBe(true);
+  });
+
+  it('is a table for people, whom what a client is called cannot deceive', async () => {
+    const evil = JSON.stringify({ ...events[0], clientId: '\u001b[2Jevil\u202e' });
+    const { code, out } = await program(['report'], `${log}\n${evil}\n`);
+    expect(code).toBe(1);
+    expect(out).toMatch(/0 granted, 8 audited, 1 refused, 0 unavailable; 0 other lines/);
+    expect(out).toMatch(/3 audited {5}cnf\.absent +GET \/accounts\/:id \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d/);
+    expect(out).toContain('These requests will be refused when audit mode ends.');
+    expect(out.replaceAll('\n', '')).not.toMatch(UNSEEN);
+  });
+
+  it('exits with 0 where nothing would be refused, and 2 where there is nothing, or no such file', async () => {
+    const granted = JSON.stringify({ ...events[0], outcome: 'granted' });
+    expect((await holdfast(['report'], { input: granted })).code).toBe(0);
+    expect((await holdfast(['report'], { input: 'no event\n[]\nnull\n{"outcome":"audited"}\n{"outcome":"odd","timings":{}}' })).code).toBe(
+      2,
+    );
+    const missing = await program(['report', '/nowhere/at.log']);
+    expect([missing.code, missing.err]).toEqual([2, expect.stringMatching(/cannot be read \(ENOENT\)/)]);
+  });
+
+  it('is not led astray by what is too deep, or called as a member of every object is', async () => {
+    const deep = JSON.stringify({ a: { b: { c: { d: events[0] } } } });
+    const odd = '{"outcome":"audited","timings":{},"clientId":"__proto__","reason":"constructor","time":1e300}';
+    const { out } = await holdfast(['report', '--json'], { input: `${deep}\n${odd}` });
+    expect(JSON.parse(out)).toMatchObject({ otherLines: 1, rows: [{ client: '__proto__', reason: 'constructor', route: '-', count: 1 }] });
+  });
+});
