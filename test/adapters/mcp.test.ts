@@ -3,6 +3,7 @@ import { holdfast } from '@holdfast/express';
 import { accessOfTool, authInfoOf, mcpEndpoint, type McpEndpoint, type McpEndpointOptions } from '@holdfast/mcp';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
+import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express from 'express';
@@ -47,7 +48,7 @@ describe('mcpEndpoint', () => {
     transports: StreamableHTTPServerTransport[];
     closed: unknown[];
     endpoint: McpEndpoint;
-    revoke(): void;
+    revoke: () => void;
   }> => {
     const transports: StreamableHTTPServerTransport[] = [];
     const closed: StreamableHTTPServerTransport[] = [];
@@ -69,11 +70,7 @@ describe('mcpEndpoint', () => {
         const server = new McpServer({ name: 'test', version: '1' });
         server.registerTool('whoami', {}, (extra) => ({ content: [{ type: 'text', text: String(accessOfTool(extra).claims.sub) }] }));
         await server.connect(transport);
-        const { onclose } = transport;
-        transport.onclose = () => {
-          closed.push(transport);
-          onclose?.();
-        };
+        server.server.onclose = () => void closed.push(transport);
         return transport;
       },
       ...options,
@@ -247,7 +244,8 @@ describe('mcpEndpoint', () => {
       confirmations: [],
       confirmed: false,
     } as never;
-    expect(authInfoOf(access)).toMatchObject({ token: '(the access token stays with Holdfast)', clientId: '', scopes: ['a'] });
+    const forTheSdk: AuthInfo = authInfoOf(access);
+    expect(forTheSdk).toMatchObject({ token: '(the access token stays with Holdfast)', clientId: '', scopes: ['a'] });
     expect(authInfoOf(access)).not.toHaveProperty('resource');
   });
 });

@@ -79,10 +79,9 @@ describe('holdfast report', () => {
       JSON.stringify(i % 2 === 0 ? { level: 30, time: Date.now(), msg: 'decision', ...event } : { level: 30, time: Date.now(), event }),
     );
     // What pino writes where its own time comes last.
-    const [first = {}] = events;
-    const merged = JSON.stringify({ ...first, time: events[0] && events[0].time * 1000 });
+    const merged = events.slice(0, 1).map((event) => JSON.stringify({ ...event, time: event.time * 1000 }));
     const one = folder.file('api 1.log', `listening\n${wrapped.join('\r\n')}\n{"level":30,"msg":"other"}\n`);
-    const two = folder.file('api 2.log', merged);
+    const two = folder.file('api 2.log', merged.join(''));
     const { code, out } = await program(['report', '--json', one, two]);
     expect(code).toBe(1);
     expect(JSON.parse(out)).toMatchObject({ otherLines: 2, outcomes: { audited: 8, refused: 1 } });

@@ -24,7 +24,7 @@ export interface Tally {
 }
 
 /** Stands for what an event does not say: the token was not authenticated, or nobody named the route. */
-export const UNKNOWN = '-';
+const UNKNOWN = '-';
 
 /** How deep below the line of a logger an event may stand: `{ "msg": …, "event": { … } }`. */
 const DEEPEST = 3;
