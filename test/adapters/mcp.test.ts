@@ -70,7 +70,7 @@ describe('mcpEndpoint', () => {
         const server = new McpServer({ name: 'test', version: '1' });
         server.registerTool('whoami', {}, (extra) => ({ content: [{ type: 'text', text: String(accessOfTool(extra).claims.sub) }] }));
         await server.connect(transport);
-        server.server.onclose = () => void closed.push(transport);
+        Object.assign(server.server, { onclose: () => closed.push(transport) });
         return transport;
       },
       ...options,

@@ -76,7 +76,7 @@ describe('holdfast report', () => {
 
   it('reads what pino makes of an event, merged or as a member, in several files', async () => {
     const wrapped = events.map((event, i) =>
-      JSON.stringify(i % 2 === 0 ? { level: 30, time: Date.now(), msg: 'decision', ...event } : { level: 30, time: Date.now(), event }),
+      JSON.stringify(i % 2 === 0 ? { level: 30, msg: 'decision', ...event } : { level: 30, time: Date.now(), event }),
     );
     // What pino writes where its own time comes last.
     const merged = events.slice(0, 1).map((event) => JSON.stringify({ ...event, time: event.time * 1000 }));

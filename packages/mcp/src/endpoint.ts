@@ -109,7 +109,7 @@ export function mcpEndpoint<T extends McpTransport>(options: McpEndpointOptions<
   }
 
   const endpoint = (request: Parameters<McpEndpoint>[0], response: ServerResponse, next: Next): void => {
-    handle(request, response).catch((error: unknown) => next(error));
+    handle(request, response).catch(next);
   };
   return Object.assign(endpoint, { close: () => sessions.endAll() });
 }
