@@ -1,4 +1,5 @@
-import { createServer, type Server } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import { holdfast } from '@holdfast/express';
 import { accessOfTool, authInfoOf, mcpEndpoint, type McpEndpoint, type McpEndpointOptions } from '@holdfast/mcp';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -48,6 +49,7 @@ describe('mcpEndpoint', () => {
     transports: StreamableHTTPServerTransport[];
     closed: unknown[];
     endpoint: McpEndpoint;
+    port: number;
     revoke: () => void;
   }> => {
     const transports: StreamableHTTPServerTransport[] = [];
@@ -97,13 +99,14 @@ describe('mcpEndpoint', () => {
       transports,
       closed,
       endpoint,
+      port,
       revoke: () => void protect.close(),
       async ask({ method = 'POST', sub = 'user-1', client = 'client-1', thumbprint = 'A'.repeat(43), session, body = LIST, exp } = {}) {
         const cnf = thumbprint === '' ? undefined : { 'x5t#S256': thumbprint };
         const token = await issuer.token({
           aud: audience,
           sub: sub === '' ? undefined : sub,
-          client_id: client,
+          client_id: client === '' ? undefined : client,
           cnf,
           ...(exp !== undefined && { exp }),
         });
@@ -143,17 +146,15 @@ describe('mcpEndpoint', () => {
     ['another certificate', { thumbprint: 'B'.repeat(43) }],
     ['the same subject and client, unbound', { thumbprint: '' }],
     ['a subject that is called as the client is', { sub: 'client-1', client: 'user-1' }],
-    ['no client', { client: undefined }],
+    ['no client', { client: '' }],
   ])('a session is not there for %s, by any method, and goes on for its owner', async (_who, thief) => {
     const foreign: unknown[] = [];
     const { ask } = await start({ onForeignSession: ({ claims }) => foreign.push(claims.sub) });
     const session = await open(ask);
     const never = await ask({ session: 'never-given-out' });
     const expected = await never.text();
-    // A default would stand in for a client that is left out on purpose.
-    const asked = 'client' in thief && thief.client === undefined ? { ...thief, client: '' } : thief;
     for (const method of ['POST', 'GET', 'DELETE', 'PUT']) {
-      const response = await ask({ ...asked, session, method });
+      const response = await ask({ ...thief, session, method });
       expect([response.status, await response.text()]).toEqual([404, expected]);
     }
     expect(foreign).toHaveLength(4);
@@ -177,6 +178,23 @@ describe('mcpEndpoint', () => {
     // The transport that was made for it is closed.
     await expect.poll(() => closed).toEqual([transports[1]]);
     expect((await ask({ session })).status).toBe(200);
+  });
+
+  it('refuses several session fields, whichever comes first', async () => {
+    const { ask, port } = await start();
+    const session = await open(ask);
+    const token = await issuer.token({ aud: audience, sub: 'user-1', client_id: 'client-1', cnf: { 'x5t#S256': 'A'.repeat(43) } });
+    const headers = { authorization: `Bearer ${token}`, 'x-thumbprint': 'A'.repeat(43), 'mcp-session-id': [session, session] };
+    const asked = request({ port, host: '127.0.0.1', path: '/mcp', method: 'GET', headers }).end();
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    expect(response.statusCode).toBe(400);
+    response.resume();
+  });
+
+  it('opens no session for a token that could be anybody', async () => {
+    const { ask, transports } = await start();
+    expect((await ask({ sub: '', client: '', thumbprint: '', body: INITIALIZE })).status).toBe(403);
+    expect(transports).toEqual([]);
   });
 
   it('ends a session for its owner', async () => {
