@@ -196,6 +196,8 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
     '@peculiar/x509': 'static',
     jose: 'static',
     'node:crypto': 'static',
+    'node:events': 'static',
+    'node:http': 'static',
     'reflect-metadata': 'static',
   },
 };

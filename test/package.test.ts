@@ -265,8 +265,10 @@ import { type ProtectedResource, REASONS } from '@holdfast/core';
 import { type NodeRedisClient, nodeRedisReplayStore } from '@holdfast/redis';
 import { holdfast as protectFetch, type Protect } from '@holdfast/core/fetch';
 import { nodeRequest } from '@holdfast/core/node';
+import { statusList } from '@holdfast/core/status-list';
 
-const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls() });
+const isRevoked = statusList({ issuers: [{ issuer: 'https://as.example' }] });
+const resource: ProtectedResource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example', certificate: fromTls(), isRevoked });
 export const protect: Protect = protectFetch(resource);
 const app = express();
 app.use(holdfast(resource));

@@ -1,5 +1,6 @@
 // holdfast doctor, against a real authorization server, and against servers that say what they like.
 import type { ServerResponse } from 'node:http';
+import { runInThisContext } from 'node:vm';
 import * as core from '@holdfast/core';
 import { recognise } from '@holdfast/cli/recognise';
 import { fromTls } from '@holdfast/express';
@@ -82,10 +83,8 @@ describe('holdfast doctor, of oidc-provider', () => {
     const [, text = ''] = /(holdfast\(\{[^]*?\n\s*\}\))/.exec(out) ?? [];
     expect(text).toContain(`issuer: '${as.issuer}'`);
     // What people paste is run as they run it.
-    const options = new Function('holdfast', 'fromTls', `return ${text}`)(
-      (given: object) => given,
-      fromTls,
-    ) as core.ProtectedResourceOptions;
+    const pasted = runInThisContext(`(holdfast, fromTls) => ${text}`) as (...given: unknown[]) => unknown;
+    const options = pasted((given: object) => given, fromTls) as core.ProtectedResourceOptions;
     expect(options).toMatchObject({ audience: "https://api.example.com/it's", provider: 'oidcProvider' });
     expect(options.certificate).toBeTypeOf('function');
     const trusting = fetchWith({ ca: pki.ca });
@@ -371,6 +370,7 @@ describe('holdfast doctor, of a server that is hostile or broken', () => {
       /larger than the 524288 bytes/,
     ],
     ['an error', (response) => response.writeHead(500).end('x'.repeat(100_000)), 1, /status 500/],
+    ['an error that never ends', (response) => void response.writeHead(500).write('x'), 1, /status 500/],
     [
       'half an answer',
       (response) => void response.writeHead(200, { 'content-type': 'application/json' }).write('{'),

@@ -92,8 +92,8 @@ describe('holdfast inspect, of tokens of oidc-provider', () => {
     const tokenProof = makeProof({ key, token: '', htm: 'POST', htu: `${as.issuer}/token`, iat: now(), claims: { ath: undefined } });
     const token = await request(`${as.issuer}/token`, {}, undefined, { authorization, dpop: tokenProof });
     const proof = makeProof({ key, token, htm: 'POST', htu: 'https://api.example.com/payments', iat: now() });
-    const request_ = ['--method', 'POST', '--url', 'https://api.example.com/payments?id=1'];
-    const accepted = await program(['inspect', '--proof', file(proof), ...request_, ...options()], token);
+    const asked = ['--method', 'POST', '--url', 'https://api.example.com/payments?id=1'];
+    const accepted = await program(['inspect', '--proof', file(proof), ...asked, ...options()], token);
     expect(accepted.out).toMatch(/jkt [\w-]{43}[^]*ath is the hash of the token[^]*The signature is by its key[^]*It would be accepted\./);
     expect(accepted.code).toBe(0);
     const asBearer = await program(['inspect', ...options()], `Authorization: Bearer ${token}\n`);
@@ -498,12 +498,23 @@ describe('holdfast inspect keeps secrets', () => {
     ['as the name of a file', (token) => ['--token-file', token]],
     ['as a proof', (token) => ['--proof', token]],
     ['as an option of another kind', (token) => ['--audience', token]],
+    ['as an option of another kind, with =', (token) => [`--url=${token}`]],
   ])('refuses a token %s, says why, and does not repeat it', async (_, args) => {
     const token = await issuer.token(bound(owner));
     const { code, out, err } = await program(['inspect', ...args(token)]);
     expect(err).toMatch(/looks like a token\. Arguments are seen by everybody on this machine \(ps\), and stay in the history/);
     for (const segment of token.split('.')) expect(out + err).not.toContain(segment);
     expect(code).toBe(2);
+  });
+
+  it('takes names and addresses for what they are', async () => {
+    const names = [
+      'https://eyewearstore-api.production-cluster.example.com',
+      'eyewearstore-api.production-cluster.example.com',
+      'eyes'.repeat(20),
+    ];
+    const { ran } = await inspect(await issuer.token(bound(owner)), ...names.flatMap((name) => ['--audience', name]));
+    expect(ran.code).toBe(1);
   });
 
   it('refuses any other argument likewise: it may be an opaque token', async () => {

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { ReplayStore } from '@holdfast/core';
-import { noRedis, type RedisServer, startRedis, startRedisCluster } from '@holdfast/test-support/redis-server';
+import { noRedis, type RedisProgram, type RedisServer, startRedis, startRedisCluster } from '@holdfast/test-support/redis-server';
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
 import { replayStoreContract } from './contract.ts';
 import { CLIENTS, CLUSTER_CLIENTS, type Open, type Opened } from './redis-clients.ts';
 
-const skip = noRedis();
-
 /** The contract on servers that are started for it; in the end they are killed, and it cannot be known any more. */
-function contractOf(open: Open, start: () => Promise<readonly RedisServer[]>): void {
+function contractOf(open: Open, program: RedisProgram, start: () => Promise<readonly RedisServer[]>): void {
+  const skip = noRedis(program);
   let servers: readonly RedisServer[] = [];
   const opened: Opened[] = [];
   const make = async (instances = 1): Promise<readonly ReplayStore[]> => {
@@ -39,10 +38,12 @@ function contractOf(open: Open, start: () => Promise<readonly RedisServer[]>): v
   });
 }
 
-describe.each(Object.entries(CLIENTS))('Redis with %s', (_, open) => {
-  contractOf(open, async () => [await startRedis()]);
-});
+describe.each(['redis-server', 'valkey-server'] as const)('%s', (program) => {
+  describe.each(Object.entries(CLIENTS))('with %s', (_, open) => {
+    contractOf(open, program, async () => [await startRedis({ program })]);
+  });
 
-describe.each(Object.entries(CLUSTER_CLIENTS))('Redis Cluster with %s', (_, open) => {
-  contractOf(open, async () => (await startRedisCluster()).masters);
+  describe.each(Object.entries(CLUSTER_CLIENTS))('as a cluster, with %s', (_, open) => {
+    contractOf(open, program, async () => (await startRedisCluster([], program)).masters);
+  });
 });

@@ -8,6 +8,7 @@ import {
   protectedResource,
   type ProtectedResourceOptions,
 } from '@holdfast/core';
+import { statusList } from '@holdfast/core/status-list';
 import { holdfast, requires } from '@holdfast/express';
 
 const issuer = 'https://as.example';
@@ -135,3 +136,8 @@ protectedResource({ issuer, audience, keys: { jwks, pem } });
 protectedResource({ issuer, audience, keys: { jwks, uri: 'https://as.example/jwks' } });
 // @ts-expect-error: given keys do not get stale
 protectedResource({ issuer, audience, keys: { pem, staleFor: 60 } });
+
+// A status list is a check of revocation.
+protectedResource({ issuer, audience, isRevoked: statusList({ issuers: [{ issuer }] }) });
+// @ts-expect-error: what becomes of tokens without a status is one of two
+statusList({ issuers: [{ issuer }], withoutStatus: true });

@@ -3,8 +3,11 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** A JWT, also behind an option or a scheme, or another text as long as only secrets are. */
-const LIKE_A_TOKEN = /^(?:--?[\w-]+=)?(?:bearer\s+|dpop\s+)?(?:e[yw][\w-]{10,}\.[\w-]{10,}|[\w-]{100,}$)/i;
+/**
+ * A JWT (its first segment begins as the base64 of a JSON object does), also behind an option or a scheme, or another text as long as
+ * only secrets are.
+ */
+const LIKE_A_TOKEN = /^(?:--?[\w-]+=)?(?:[Bb]earer\s+|D[Pp]o[Pp]\s+)?(?:(?:eyJ|eyA[gi]|ewo[gJi]|ew0K)[\w-]{8,}\.[\w-]{10,}|[\w-]{100,}$)/;
 
 /** Refuses tokens as arguments, whatever they are given for, and repeats none. */
 export function refuseTokens(args: readonly string[]): void {

@@ -12,6 +12,11 @@ export interface Finding {
   readonly text: string;
 }
 
+/** Makes findings about one topic. */
+export const about =
+  (topic: string) =>
+  (mark: Mark, text: string): Finding => ({ topic, mark, text });
+
 /** Exit codes: all well, something to correct, could not tell (or did nothing). */
 export const EXIT = { well: 0, wrong: 1, unclear: 2 } as const;
 

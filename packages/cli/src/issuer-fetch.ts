@@ -30,7 +30,7 @@ export function notingFetch(ca: string | undefined, exchanges: Exchange[]): Fetc
       });
       const { statusCode: status = 0, headers: fields } = response;
       const date = Date.parse(fields.date ?? '');
-      Object.assign(exchange, { receivedAt: Date.now(), status, location: fields.location });
+      Object.assign(exchange, { receivedAt: Date.now(), status, location: status >= 300 && status <= 399 ? fields.location : undefined });
       if (Number.isFinite(date) && fields.age === undefined) exchange.date = date;
       // Only the body of a 200 is read; another would keep the connection.
       if (status !== 200) response.destroy();

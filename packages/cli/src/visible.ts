@@ -14,6 +14,20 @@ export function quoted(value: unknown): string {
   return text.length <= MOST ? text : `${text.slice(0, MOST)}… (${text.length} characters)`;
 }
 
+/** The same; a text without its quotation marks, since it is a word. */
+export function bare(value: unknown): string {
+  const text = quoted(value);
+  return typeof value === 'string' ? text.replace(/^"|"$/g, '') : text;
+}
+
+/** A few of many values that others wrote, for a sentence. */
+export function listed(values: readonly unknown[]): string {
+  const shown = values.slice(0, MOST_LISTED).map(quoted);
+  return values.length <= MOST_LISTED ? shown.join(', ') : `${shown.join(', ')} … (${values.length})`;
+}
+
+const MOST_LISTED = 12;
+
 /** JSON for programs, and for people whose terminal shows it: what is unseen is escaped there too. */
 export function visibleJson(value: unknown): string {
   return JSON.stringify(value, undefined, 2).replace(UNSEEN, (character) =>

@@ -1,4 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
 import { type CertificateSource, type Fetch, rfc9440 } from '@holdfast/core';
 import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { makeCertificate } from './certificates.ts';
@@ -8,6 +10,11 @@ import { makeClient, type TestClient, type TestClientOptions } from './client.ts
 export interface TestAuthorizationServerOptions {
   /** Default `https://as.test`. Nothing is sent there. */
   readonly issuer?: string;
+  /**
+   * `true` listens on a free port of 127.0.0.1, and the issuer is the URL of that: for applications that are configured with an
+   * issuer and nothing else. Call `close()` in the end.
+   */
+  readonly listen?: boolean;
   /** What the tokens are for. Default `https://api.test`. */
   readonly audience?: string;
   /** Of the access tokens. Default `ES256`. */
@@ -25,7 +32,7 @@ export interface ServerTls {
   readonly rejectUnauthorized: false;
 }
 
-/** An authorization server inside the test: it has keys and clients, and listens nowhere. */
+/** An authorization server inside the test: it has keys and clients, and listens nowhere unless it is told to. */
 export interface TestAuthorizationServer {
   readonly issuer: string;
   readonly audience: string;
@@ -49,6 +56,8 @@ export interface TestAuthorizationServer {
   client(options?: TestClientOptions): Promise<TestClient>;
   /** From now on tokens are signed by a new key; the key set shows both, or with `drop` only the new one. */
   rotateKey(options?: { readonly drop?: boolean }): Promise<void>;
+  /** Ends the listening server, where there is one. */
+  close(): Promise<void>;
 }
 
 /** Field by which the certificate source knows the clients of this authorization server. */
@@ -66,17 +75,14 @@ const SECRET_FIELD = 'test-edge-secret';
  * await request(app).get('/accounts').set(thief.present(token)).expect(401);
  */
 export async function testAuthorizationServer(options: TestAuthorizationServerOptions = {}): Promise<TestAuthorizationServer> {
-  const {
-    issuer = 'https://as.test',
-    audience = 'https://api.test',
-    algorithm = 'ES256',
-    now = () => Math.floor(Date.now() / 1000),
-  } = options;
+  const { listen = false, audience = 'https://api.test', algorithm = 'ES256', now = () => Math.floor(Date.now() / 1000) } = options;
   const secret = randomBytes(32).toString('base64url');
   let current = await makeSigningKey(algorithm);
   let shown: readonly JWK[] = [current.publicJwk];
+  const listening = listen ? await startListening((url) => fetch(url)) : undefined;
+  const issuer = listening?.url ?? options.issuer ?? 'https://as.test';
 
-  const fetch: Fetch = async (url) => {
+  const fetch = async (url: string): Promise<Response> => {
     if (url === `${issuer}/jwks`) return Response.json({ keys: shown });
     const isMetadata = /\/\.well-known\/(?:openid-configuration|oauth-authorization-server)/.test(url);
     return isMetadata ? Response.json({ issuer, jwks_uri: `${issuer}/jwks` }) : new Response(null, { status: 404 });
@@ -101,6 +107,27 @@ export async function testAuthorizationServer(options: TestAuthorizationServerOp
     async rotateKey({ drop = false } = {}) {
       current = await makeSigningKey(algorithm);
       shown = drop ? [current.publicJwk] : [...shown, current.publicJwk];
+    },
+    close: async () => listening?.close(),
+  };
+}
+
+async function startListening(answer: (url: string) => Promise<Response>): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const respond = async (path: string, response: ServerResponse): Promise<void> => {
+    const found = await answer(url + path);
+    response.writeHead(found.status, { 'Content-Type': 'application/json' }).end(await found.text());
+  };
+  const server = createServer((request, response) => void respond(request.url ?? '', response));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const url = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : ''}`;
+  return {
+    url,
+    async close() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
     },
   };
 }

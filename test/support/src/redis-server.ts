@@ -24,31 +24,41 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
+/** Redis, or Valkey, which goes on from it; the commands and the protocol are the same. */
+export type RedisProgram = 'redis-server' | 'valkey-server';
+
 export interface RedisSetup {
+  /** Default `redis-server`. */
+  readonly program?: RedisProgram;
   /** Lines of its configuration, as `--maxmemory 2mb`. Nothing is written to disk unless said. */
   readonly options?: readonly string[];
   readonly port?: number;
 }
 
-/** Why tests with Redis cannot run here; `undefined` where they can. */
-export function noRedis(): string | undefined {
-  const available = spawnSync('redis-server', ['--version']).status === 0 && spawnSync('redis-cli', ['--version']).status === 0;
-  return reasonToSkip(available, 'redis-server', 'apt-get install redis-server');
+const INSTALL: Record<RedisProgram, string> = {
+  'redis-server': 'apt-get install redis-server',
+  'valkey-server': 'apt-get install valkey-server redis-tools (Debian 12: from bookworm-backports)',
+};
+
+/** Why tests with Redis or Valkey cannot run here; `undefined` where they can. */
+export function noRedis(program: RedisProgram = 'redis-server'): string | undefined {
+  const available = spawnSync(program, ['--version']).status === 0 && spawnSync('redis-cli', ['--version']).status === 0;
+  return reasonToSkip(available, program, INSTALL[program]);
 }
 
-export async function startRedis({ options = [], port: wanted }: RedisSetup = {}): Promise<RedisServer> {
+export async function startRedis({ program = 'redis-server', options = [], port: wanted }: RedisSetup = {}): Promise<RedisServer> {
   const port = wanted ?? (await freePort());
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'));
   const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no', ...options];
   let child: ChildProcess | undefined;
 
   async function start(): Promise<void> {
-    const started = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const started = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     child = started;
     const said: string[] = [];
     await new Promise<void>((resolve, reject) => {
       started.once('error', reject);
-      started.once('exit', () => reject(new Error(`redis-server ended: ${said.join('')}`)));
+      started.once('exit', () => reject(new Error(`${program} ended: ${said.join('')}`)));
       started.stdout.on('data', (chunk: Buffer) => {
         said.push(String(chunk));
         if (said.join('').includes('Ready to accept connections')) resolve();
@@ -89,11 +99,17 @@ export interface RedisCluster {
   stop(): Promise<void>;
 }
 
-export async function startRedisCluster(options: readonly string[] = []): Promise<RedisCluster> {
+export async function startRedisCluster(options: readonly string[] = [], program?: RedisProgram): Promise<RedisCluster> {
   const masters: RedisServer[] = [];
   for (let i = 0; i < 3; i += 1) {
     const port = await freePort(BUS);
-    masters.push(await startRedis({ port, options: ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', ...options] }));
+    masters.push(
+      await startRedis({
+        ...(program && { program }),
+        port,
+        options: ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', ...options],
+      }),
+    );
   }
   const addresses = masters.map(({ port }) => `127.0.0.1:${port}`);
   const made = spawnSync('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'], { encoding: 'utf8' });

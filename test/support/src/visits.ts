@@ -1,8 +1,6 @@
 // Who calls the API of an example, and what each should get.
+import { testAuthorizationServer } from '@holdfast/testing';
 import { requestOnce } from './clients.ts';
-import { generateDpopKey, makeProof } from './dpop.ts';
-import { startIssuer } from './issuer.ts';
-import { createPki, type Identity } from './pki.ts';
 
 /** What an example needs to start: its issuer, and the certificate and key of its server, PEM. */
 export interface VisitedOptions {
@@ -32,6 +30,12 @@ export interface Visit {
   readonly body: string;
 }
 
+/** A certificate and its key, PEM. */
+interface Identity {
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** What {@link visitWith} hands on: the parts of the scene. */
 export interface Scene {
   readonly port: number;
@@ -49,34 +53,31 @@ export async function visitWith(
   start: (options: VisitedOptions) => Promise<Visited>,
   further: (scene: Scene) => Promise<void> = async () => {},
 ): Promise<readonly Visit[]> {
-  const pki = await createPki();
-  const [owner, thief, key] = [await pki.client('owner'), await pki.client('thief'), await generateDpopKey()];
-  const issuer = await startIssuer();
+  const as = await testAuthorizationServer({ audience: AUDIENCE, listen: true });
+  const [owner, thief] = [await as.client({ clientId: 'user-1' }), await as.client()];
   let reason: string | undefined;
   const api = await start({
-    issuer: issuer.url,
-    tls: { cert: pki.server.cert, key: pki.server.key },
+    issuer: as.issuer,
+    tls: { cert: as.tls.cert, key: as.tls.key },
     onEvent: (event) => {
       reason = event.reason;
     },
   });
 
-  const claims = { aud: AUDIENCE, scope: 'accounts:read' };
-  const token = await issuer.token({ ...claims, cnf: { 'x5t#S256': owner.thumbprint } });
-  const proven = await issuer.token({ ...claims, cnf: { jkt: key.thumbprint } });
-  const proof = makeProof({ key, token: proven, htu: `${AUDIENCE}/accounts`, iat: Math.floor(Date.now() / 1000) });
+  const claims = { scope: 'accounts:read' };
+  const token = await owner.token(claims);
+  const proven = await owner.token(claims, 'jkt');
 
   const visits: Visit[] = [];
   interface Sent {
     readonly method?: string;
     readonly path?: string;
     readonly headers?: Record<string, string>;
-    readonly as?: Identity;
+    readonly tls?: Identity;
   }
-  async function visit(title: string, expected: number, { method = 'GET', path = '/accounts', headers = {}, as }: Sent): Promise<void> {
+  async function visit(title: string, expected: number, { method = 'GET', path = '/accounts', headers = {}, tls }: Sent): Promise<void> {
     reason = undefined;
-    const identity = as && { cert: as.cert, key: as.key };
-    const answer = await requestOnce({ port: api.port, method, path, headers, ca: pki.ca, servername: 'localhost', ...identity });
+    const answer = await requestOnce({ port: api.port, method, path, headers, ca: as.tls.ca, servername: 'localhost', ...tls });
     const challenges = answer.headers.flatMap(([name, line]) => (name.toLowerCase() === 'www-authenticate' ? [line] : []));
     const heading = 'Who calls, and what comes of it';
     visits.push({
@@ -93,20 +94,23 @@ export async function visitWith(
 
   try {
     const headers = { authorization: `Bearer ${token}` };
-    const dpop = { authorization: `DPoP ${proven}`, dpop: proof };
-    await visit('the owner, with its certificate', 200, { headers, as: owner });
-    await visit('a thief with the token and another certificate', 401, { headers, as: thief });
+    const dpop = await owner.prove(proven, { url: `${AUDIENCE}/accounts` });
+    await visit('the owner, with its certificate', 200, { headers, tls: owner.tls });
+    await visit('a thief with the token and another certificate', 401, { headers, tls: thief.tls });
     await visit('a thief with the token and no certificate', 401, { headers });
-    await visit('a token that is bound to nobody', 401, { headers: { authorization: `Bearer ${await issuer.token(claims)}` }, as: owner });
+    await visit('a token that is bound to nobody', 401, {
+      headers: { authorization: `Bearer ${await owner.token(claims, 'none')}` },
+      tls: owner.tls,
+    });
     await visit('a client with a DPoP proof', 200, { headers: dpop });
     await visit('a thief with that token and that proof', 401, { headers: dpop });
     await visit('a passer-by without a token', 401, {});
-    await visit('the owner, where its token has no scope for', 403, { method: 'POST', headers, as: owner });
+    await visit('the owner, where its token has no scope for', 403, { method: 'POST', headers, tls: owner.tls });
     await visit('a passer-by, at the health check', 200, { path: '/health' });
-    await further({ port: api.port, ca: pki.ca, owner, thief, token });
+    await further({ port: api.port, ca: as.tls.ca, owner: owner.tls, thief: thief.tls, token });
   } finally {
     await api.close();
-    await issuer.close();
+    await as.close();
   }
   return visits;
 }

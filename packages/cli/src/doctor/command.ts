@@ -7,7 +7,8 @@ import { styled, type Terminal } from '../terminal.ts';
 import { visible, visibleJson } from '../visible.ts';
 import { configurationOf } from './configuration.ts';
 import { type DoctorOptions, examine, type Examination } from './examine.ts';
-import { findingsOf, kindOf, member } from './findings.ts';
+import { findingsOf } from './findings.ts';
+import { kindOf, member } from './key-findings.ts';
 
 const SENTENCES: Readonly<Record<Outcome, string>> = {
   well: 'Nothing stands in the way.',

@@ -1,8 +1,9 @@
-import { type KeyOfSet, PROOF_ALGORITHMS } from '@holdfast/core/diagnosis';
-import type { Finding, Mark } from '../findings.ts';
+import { PROOF_ALGORITHMS } from '@holdfast/core/diagnosis';
+import { about, type Finding } from '../findings.ts';
 import { adviceOn } from '../issuer-fetch.ts';
-import { quoted } from '../visible.ts';
+import { bare, listed, quoted } from '../visible.ts';
 import type { DoctorOptions, Examination } from './examine.ts';
+import { keyFindings } from './key-findings.ts';
 
 /** Everything worth saying about an issuer. */
 export function findingsOf(options: DoctorOptions, seen: Examination): readonly Finding[] {
@@ -16,10 +17,6 @@ export function findingsOf(options: DoctorOptions, seen: Examination): readonly 
     ...providerFindings(seen),
   ];
 }
-
-const about =
-  (topic: string) =>
-  (mark: Mark, text: string): Finding => ({ topic, mark, text });
 
 function discoveryFindings({ issuer, audience }: DoctorOptions, { locations, metadata, exchanges }: Examination): Finding[] {
   const say = about('Discovery');
@@ -72,7 +69,7 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
   if (isBound || methods.length > 0) {
     findings.push(
       methods.length > 0
-        ? say('ok', `Clients can authenticate by their certificate: ${methods.map(shown).join(', ')}.`)
+        ? say('ok', `Clients can authenticate by their certificate: ${listed(methods)}.`)
         : say(
             'note',
             'No client authenticates by its certificate (token_endpoint_auth_methods_supported); it is bound to tokens all the same (RFC 8705 §4).',
@@ -83,7 +80,10 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
       names.length > 0
         ? say(
             'ok',
-            `Clients with a certificate go elsewhere (mtls_endpoint_aliases): ${names.map(([name, url]) => `${shown(name)} ${quoted(url)}`).join(', ')}.`,
+            `Clients with a certificate go elsewhere (mtls_endpoint_aliases): ${names
+              .slice(0, 12)
+              .map(([name, url]) => `${bare(name)} ${quoted(url)}`)
+              .join(', ')}.`,
           )
         : say('note', 'There are no mtls_endpoint_aliases: the endpoints themselves have to ask for certificates.'),
     );
@@ -96,7 +96,7 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
     findings.push(
       say(
         'wrong',
-        `It issues DPoP-bound tokens, by proofs that Holdfast does not accept by default: ${algorithms.map(shown).join(', ')}. RS256 can be added: dpop: { algorithms: […] }.`,
+        `It issues DPoP-bound tokens, by proofs that Holdfast does not accept by default: ${listed(algorithms)}. RS256 can be added: dpop: { algorithms: […] }.`,
       ),
     );
   if (!isBound && common.length === 0) {
@@ -108,59 +108,6 @@ function bindingFindings(metadata: Readonly<Record<string, unknown>>): Finding[]
     );
   }
   return findings;
-}
-
-function keyFindings({ issuer }: DoctorOptions, { keys, keysFailure, metadata, exchanges }: Examination): Finding[] {
-  const say = about('Keys');
-  const uri = metadata?.['jwks_uri'];
-  if (typeof uri !== 'string') return [];
-  const findings: Finding[] = [];
-  if (new URL(uri).origin !== new URL(issuer).origin)
-    findings.push(say('note', `They come from another host than the issuer: ${quoted(uri)}.`));
-  if (keys === undefined) {
-    const { code, status } = exchanges.find((one) => one.url === uri) ?? {};
-    const advice = adviceOn(code);
-    return [
-      ...findings,
-      say(status === undefined ? 'unclear' : 'wrong', `${keysFailure ?? uri}.${advice === undefined ? '' : ` ${advice}`}`),
-    ];
-  }
-  for (const key of keys) findings.push(keyFinding(key, say));
-  const usable = keys.filter(({ unusable }) => unusable === undefined);
-  if (usable.length === 0) findings.push(say('wrong', 'With none of its keys tokens can be verified: every token would be refused.'));
-  const kids = usable.map(({ jwk }) => member(jwk, 'kid'));
-  if (kids.length > 1 && kids.includes(undefined)) findings.push(say('note', 'A key has no kid: tokens have to be tried with several.'));
-  if (new Set(kids).size < kids.length && !kids.includes(undefined))
-    findings.push(say('note', 'Several keys have the same kid: tokens have to be tried with each.'));
-  return findings;
-}
-
-function keyFinding({ jwk, unusable, algorithms, thumbprint }: KeyOfSet, say: (mark: Mark, text: string) => Finding): Finding {
-  const { kty, size } = kindOf(jwk);
-  const kid = member(jwk, 'kid');
-  const name = `${kty}${size}, ${kid === undefined ? 'no kid' : `kid ${quoted(kid)}`}, alg ${quotedOr(jwk, 'alg')}, use ${quotedOr(jwk, 'use')}`;
-  if (unusable === undefined)
-    return say('ok', `${name}: verifies ${algorithms.join(', ')}. Its thumbprint, for revokeKey: ${thumbprint ?? ''}`);
-  const isSecret = member(jwk, 'd') !== undefined || member(jwk, 'k') !== undefined;
-  return say(isSecret ? 'wrong' : 'note', `${name}: not used, since ${unusable}.`);
-}
-
-/** What a key is, without its octets. */
-export function kindOf(jwk: unknown): { readonly kty: string; readonly size: string } {
-  const n = member(jwk, 'n');
-  const crv = member(jwk, 'crv');
-  const bits = typeof n === 'string' ? ` ${Buffer.from(n, 'base64url').length * 8} bits` : '';
-  return { kty: shown(member(jwk, 'kty') ?? 'no kty'), size: typeof crv === 'string' ? ` ${shown(crv)}` : bits };
-}
-
-/** A member of something that may be anything. */
-export function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined;
-}
-
-function quotedOr(jwk: unknown, name: string): string {
-  const value = member(jwk, name);
-  return value === undefined ? '-' : quoted(value);
 }
 
 function introspectionFindings(metadata: Readonly<Record<string, unknown>>): Finding[] {
@@ -229,10 +176,4 @@ function providerFindings({ provider }: Examination): Finding[] {
 
 export function stringsIn(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter((one) => typeof one === 'string').slice(0, 100) : [];
-}
-
-/** A word that others wrote, without the quotation marks. */
-function shown(value: unknown): string {
-  const text = quoted(value);
-  return typeof value === 'string' ? text.replace(/^"|"$/g, '') : text;
 }

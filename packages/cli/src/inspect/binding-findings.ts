@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { Finding, Mark } from '../findings.ts';
-import { quoted } from '../visible.ts';
+import { about, type Finding } from '../findings.ts';
+import { listed, quoted } from '../visible.ts';
 import { isMembers, type Members } from './decode.ts';
 import type { GivenCertificate, Material } from './material.ts';
-import { isDate } from './token-findings.ts';
+import { isDate } from './time-findings.ts';
 
-const say = (mark: Mark, text: string): Finding => ({ topic: 'Binding', mark, text });
+const say = about('Binding');
 const MEMBERS = ['x5t#S256', 'jkt'] as const;
 
 /** To whom the token says that it is bound, and whether what was presented is that. */
@@ -32,7 +32,7 @@ export function bindingFindings(material: Material): readonly Finding[] {
   if (!isMembers(cnf)) return [...findings, say('wrong', `cnf is ${quoted(cnf)}, and has to be an object (RFC 7800 §3.1).`)];
   const understood = MEMBERS.filter((name) => name in cnf);
   if (understood.length === 0) {
-    const names = Object.keys(cnf).map(quoted).join(', ');
+    const names = listed(Object.keys(cnf));
     findings.push(
       say(
         'wrong',
@@ -134,7 +134,8 @@ function otherCertificate(
 ): Finding {
   const bound = all.find(({ certificate }) => thumbprintOf(certificate.raw) === expected);
   if (bound !== undefined) {
-    const isSameKey = spkiOf(bound).equals(spkiOf(presented));
+    const [key, other] = [spkiOf(bound), spkiOf(presented)];
+    const isSameKey = key !== undefined && other !== undefined && key.equals(other);
     const isChain = bound.place.split(',')[0] === presented.place.split(',')[0];
     if (isSameKey)
       return say(
@@ -150,7 +151,7 @@ function otherCertificate(
   }
   const { certificate, pem } = presented;
   const others: readonly (readonly [string, string | Buffer])[] = [
-    ['its public key (SPKI), as pins of HTTP once were', spkiOf(presented)],
+    ['its public key (SPKI), as pins of HTTP once were', spkiOf(presented) ?? ''],
     ['its PEM text', pem],
     ['its PEM text with a line end', `${pem}\n`],
     ['the base64 inside its PEM', certificate.raw.toString('base64')],
@@ -186,8 +187,13 @@ function described({ certificate, place }: GivenCertificate): string {
   return `${place}, ${quoted(certificate.subject)}, serial number ${quoted(certificate.serialNumber)}`;
 }
 
-function spkiOf({ certificate }: GivenCertificate): Buffer {
-  return certificate.publicKey.export({ type: 'spki', format: 'der' });
+/** The public key, where Node knows its kind. */
+function spkiOf({ certificate }: GivenCertificate): Buffer | undefined {
+  try {
+    return certificate.publicKey.export({ type: 'spki', format: 'der' });
+  } catch {
+    return undefined;
+  }
 }
 
 /** SHA-256 as base64url. */

@@ -1,14 +1,14 @@
 import { isRejection } from '@holdfast/core';
 import { normaliseTargetUri, PROOF_ALGORITHMS, PROOF_WINDOW, readProofKey } from '@holdfast/core/diagnosis';
-import type { Finding, Mark } from '../findings.ts';
+import { about, type Finding } from '../findings.ts';
 import { quoted } from '../visible.ts';
 import { thumbprintOf } from './binding-findings.ts';
 import { isMembers, type Members } from './decode.ts';
 import type { Material } from './material.ts';
-import { isDate, span } from './token-findings.ts';
+import { isDate, span } from './time-findings.ts';
 import type { Verdict } from './verdict.ts';
 
-const say = (mark: Mark, text: string): Finding => ({ topic: 'DPoP proof', mark, text });
+const say = about('DPoP proof');
 
 /** What is wrong with the proof (RFC 9449 §4.3); each by itself, whatever else is wrong. */
 export function proofFindings(material: Material, verdict: Verdict): readonly Finding[] {

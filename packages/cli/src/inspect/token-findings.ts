@@ -1,16 +1,15 @@
 import { PROVIDERS, type ProviderName } from '@holdfast/core';
 import { ALGORITHMS, isSecureUrl, notAnAccessToken, PROVIDER_NAMES, typeOf } from '@holdfast/core/diagnosis';
 import { recognise } from '../doctor/recognise.ts';
-import type { Finding, Mark } from '../findings.ts';
-import { quoted } from '../visible.ts';
+import { about, type Finding } from '../findings.ts';
+import { listed, quoted } from '../visible.ts';
 import type { Members } from './decode.ts';
 import type { Material } from './material.ts';
+import { timeFindings } from './time-findings.ts';
 import type { Verdict } from './verdict.ts';
 
-const say = (mark: Mark, text: string): Finding => ({ topic: 'Access token', mark, text });
+const say = about('Access token');
 
-/** Seconds that a resource tolerates by default. */
-const TOLERANCE = 5;
 /** Characters of a token that are read. */
 const LONGEST_TOKEN = 16_384;
 
@@ -126,7 +125,7 @@ function issuerFindings({ iss }: Members, { issuers }: Material): Finding[] {
 
 function audienceFindings({ aud, client_id: client, azp }: Members, { audiences, provider }: Material): Finding[] {
   const named = [aud ?? []].flat().filter((one): one is string => typeof one === 'string');
-  const shown = named.map(quoted).join(', ');
+  const shown = listed(named);
   if (named.length === 0) {
     if (provider !== undefined && PROVIDERS[provider].audience === 'client')
       return [say('note', `There is no aud, as with ${provider}: the resource has to list the client ${quoted(client)} in clientIds.`)];
@@ -155,46 +154,6 @@ function nearMiss(found: string, expected: readonly string[]): string {
     if (found.replace(/^https?:/, '') === one.replace(/^https?:/, '')) return ' They differ in http and https.';
   }
   return '';
-}
-
-function timeFindings({ exp, iat, nbf }: Members, now: number): Finding[] {
-  const findings: Finding[] = [];
-  if (!isDate(exp)) findings.push(say('wrong', `exp is ${quoted(exp)}, and has to be a number of seconds since 1970.`));
-  else if (exp > 1e11) findings.push(say('wrong', `exp is ${exp}: milliseconds, it seems; it has to be seconds.`));
-  else if (exp + TOLERANCE <= now) findings.push(say('wrong', `It expired ${span(now - exp)} ago (exp, ${instant(exp)}).`));
-  else findings.push(say('ok', `It expires in ${span(exp - now)} (exp, ${instant(exp)}).`));
-  for (const [name, value] of Object.entries({ iat, nbf })) {
-    if (value === undefined) continue;
-    if (!isDate(value)) findings.push(say('wrong', `${name} is ${quoted(value)}, and has to be a number of seconds since 1970.`));
-    else if (value > now + TOLERANCE)
-      findings.push(
-        say(
-          'wrong',
-          `${name} lies ${span(value - now)} in the future (${instant(value)}): the clock of its server is ahead of this one by that much at least, or this one is behind.`,
-        ),
-      );
-    else if (name === 'iat')
-      findings.push(say('note', `It was issued ${span(now - value)} ago (iat, ${instant(value)}), by the clock of this machine.`));
-  }
-  return findings;
-}
-
-export function isDate(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value);
-}
-
-/** Seconds, and what they are in larger units where they are many. */
-export function span(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const minutes = Math.round(whole / 60);
-  if (whole < 120) return `${whole} s`;
-  return `${whole} s (${minutes < 120 ? `${minutes} min` : minutes < 2880 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} days`})`;
-}
-
-/** A NumericDate as ISO 8601. */
-function instant(seconds: number): string {
-  const date = new Date(seconds * 1000);
-  return Number.isNaN(date.getTime()) ? String(seconds) : date.toISOString().replace('.000', '');
 }
 
 function signatureFinding({ issuers }: Material, { signature }: Verdict): Finding {

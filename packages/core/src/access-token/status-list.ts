@@ -1,47 +1,21 @@
-import { decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { type Fetch, type FetchLimits, fetchText } from '../discovery/fetch-json.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
-import type { KeySet } from '../keys/key-set.ts';
-import { isRejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
+import {
+  fetchList,
+  membersOf,
+  statusAt,
+  type StatusIssuer,
+  type StatusList,
+  StatusListFailure,
+  type StatusListLimits,
+} from './status-list-token.ts';
 
-/** A list could not be had, or is not what it should be: nothing can be said of the token, and so nothing is granted. */
-class StatusListFailure extends Error {
-  override readonly name = 'StatusListFailure';
-}
-
-/** An issuer whose tokens point to status lists. */
-export interface StatusIssuer {
-  readonly issuer: string;
-  /** Origins that its lists may be at. */
-  readonly origins: readonly string[];
-  readonly keys: KeySet;
-}
-
-export interface StatusListSettings extends FetchLimits {
+export interface StatusListSettings extends StatusListLimits {
   readonly issuers: readonly StatusIssuer[];
   /** What becomes of a token that points to no list. */
   readonly withoutStatus: 'refuse' | 'accept';
-  readonly algorithms: readonly string[];
-  /** Seconds after which a list is fetched again. */
-  readonly maxAge: number;
-  /** Bytes of one list, inflated. */
-  readonly largestList: number;
-  readonly fetch: Fetch;
   readonly now: () => EpochSeconds;
-}
-
-/** A list that was verified. */
-interface StatusList {
-  readonly octets: Uint8Array;
-  readonly bits: number;
-  readonly iat: EpochSeconds;
-  /** From here on it is fetched again before it is used. */
-  readonly freshUntil: EpochSeconds;
-  /** From here on it says nothing any more: `exp`, or the end of `ttl`. */
-  readonly until: EpochSeconds;
-  readonly keyTrusted: () => boolean;
 }
 
 /** What the check reads of a token. */
@@ -55,9 +29,6 @@ const ALL_LISTS = 64 * 1024 * 1024;
 /** Seconds for which a list that could not be had is not asked for again. */
 const COOLDOWN = 5;
 const MOST_FAILURES = 1000;
-/** Clocks may differ by so many seconds. */
-const TOLERANCE = 5;
-
 /**
  * Whether a token is revoked, by the status list that it points to (draft-ietf-oauth-status-list: Token Status List). Every status but 0
  * is; so is an index beyond the list. Rejects where the list cannot be had.
@@ -128,99 +99,4 @@ function referenceIn(status: unknown): { readonly idx: number; readonly uri: str
 function isListOf(uri: string, { issuer, origins }: StatusIssuer): boolean {
   if (!isSecureUrl(uri) || uri.includes('#') || !(uri.startsWith('https:') || issuer.startsWith('http:'))) return false;
   return origins.includes(new URL(uri).origin);
-}
-
-async function fetchList(uri: string, issuer: StatusIssuer, now: EpochSeconds, settings: StatusListSettings): Promise<StatusList> {
-  const { status, type, text } = await fetchText(uri, settings.fetch, settings, { headers: { accept: 'application/statuslist+jwt' } });
-  if (status !== 200) throw new StatusListFailure(`the list was answered with status ${status}, and 200 was expected`);
-  if (!/^application\/statuslist\+jwt\s*(?:;|$)/i.test(type)) throw new StatusListFailure('what came is no application/statuslist+jwt');
-  const { payload, keyTrusted } = await verified(text.trim(), uri, issuer, now, settings);
-  const { iat, exp, ttl, status_list: list } = payload;
-  const { bits, lst } = membersOf(list);
-  if (typeof iat !== 'number' || !Number.isFinite(iat) || iat > now + TOLERANCE)
-    throw new StatusListFailure('the list has no iat, or one in the future');
-  if (ttl !== undefined && !(typeof ttl === 'number' && ttl > 0)) throw new StatusListFailure('ttl of the list is no positive number');
-  if (bits !== 1 && bits !== 2 && bits !== 4 && bits !== 8) throw new StatusListFailure('bits of the list is none of 1, 2, 4 and 8');
-  if (typeof lst !== 'string' || !/^[\w-]*$/.test(lst)) throw new StatusListFailure('lst of the list is no base64url');
-  const octets = await inflated(lst, settings.largestList);
-  const kept = now + (typeof ttl === 'number' ? ttl : settings.maxAge);
-  const until = Math.min(kept, exp ?? Number.POSITIVE_INFINITY);
-  return { octets, bits, iat, until, freshUntil: Math.min(until, now + settings.maxAge), keyTrusted };
-}
-
-/** The claims, by a key of the issuer and for this very URI. */
-async function verified(
-  compact: string,
-  uri: string,
-  { issuer, keys }: StatusIssuer,
-  now: EpochSeconds,
-  { algorithms }: StatusListSettings,
-): Promise<{ readonly payload: JWTPayload; readonly keyTrusted: () => boolean }> {
-  const header = headerOf(compact);
-  const { alg } = header;
-  if (alg === undefined || !algorithms.includes(alg))
-    throw new StatusListFailure('the list is signed with an algorithm that is not on the list');
-  const fitting = await keys.keysFor({ ...header, alg }, now);
-  if (isRejection(fitting)) throw new StatusListFailure(fitting.detail ?? 'the list is signed with a key that the issuer does not publish');
-  for (const { key, imported } of fitting.keys) {
-    const result = await jwtVerify(compact, imported, {
-      algorithms: [...algorithms],
-      typ: 'statuslist+jwt',
-      subject: uri,
-      requiredClaims: ['iat'],
-      clockTolerance: TOLERANCE,
-      currentDate: new Date(now * 1000),
-    }).catch(() => undefined);
-    if (result === undefined) continue;
-    const { iss } = result.payload;
-    if (iss !== undefined && iss !== issuer) throw new StatusListFailure('the list is of another issuer');
-    return { payload: result.payload, keyTrusted: key.trusted };
-  }
-  throw new StatusListFailure('the list does not hold: its signature, typ, sub, iat or exp');
-}
-
-function headerOf(compact: string): ReturnType<typeof decodeProtectedHeader> {
-  try {
-    return decodeProtectedHeader(compact);
-  } catch {
-    throw new StatusListFailure('what came is no JWT');
-  }
-}
-
-/** Inflates (RFC 1950) up to a size: a list of a few bytes can stand for gigabytes. */
-async function inflated(lst: string, largest: number): Promise<Uint8Array> {
-  const text = atob(lst.replaceAll('-', '+').replaceAll('_', '/'));
-  const compressed = Uint8Array.from(text, (character) => character.charCodeAt(0));
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    const stream: AsyncIterable<Uint8Array> = new Blob([compressed]).stream().pipeThrough(new DecompressionStream('deflate'));
-    for await (const chunk of stream) {
-      size += chunk.length;
-      // Leaving the loop cancels the stream.
-      if (size > largest) break;
-      chunks.push(chunk);
-    }
-  } catch {
-    throw new StatusListFailure('lst of the list cannot be inflated');
-  }
-  if (size > largest) throw new StatusListFailure(`the list is larger than the ${largest} bytes that are kept`);
-  const octets = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    octets.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return octets;
-}
-
-/** A status, from the least significant bits of each octet on; `undefined` beyond the list. */
-function statusAt({ octets, bits }: StatusList, idx: number): number | undefined {
-  const perOctet = 8 / bits;
-  const octet = octets[Math.floor(idx / perOctet)];
-  return octet === undefined ? undefined : (octet >> ((idx % perOctet) * bits)) & (2 ** bits - 1);
-}
-
-function membersOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
 }

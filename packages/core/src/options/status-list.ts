@@ -1,5 +1,6 @@
 import { keysOfIssuer } from '../access-token/issuer-keys.ts';
-import type { StatusIssuer, StatusListSettings } from '../access-token/status-list.ts';
+import type { StatusListSettings } from '../access-token/status-list.ts';
+import type { StatusIssuer } from '../access-token/status-list-token.ts';
 import { Check } from '../check.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
