@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type Server } from 'node:http';
+import { createServer, type IncomingMessage, request as send, type Server } from 'node:http';
 import { holdfast } from '@holdfast/express';
 import { accessOfTool, authInfoOf, mcpEndpoint, type McpEndpoint, type McpEndpointOptions } from '@holdfast/mcp';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -185,7 +185,7 @@ describe('mcpEndpoint', () => {
     const session = await open(ask);
     const token = await issuer.token({ aud: audience, sub: 'user-1', client_id: 'client-1', cnf: { 'x5t#S256': 'A'.repeat(43) } });
     const headers = { authorization: `Bearer ${token}`, 'x-thumbprint': 'A'.repeat(43), 'mcp-session-id': [session, session] };
-    const asked = request({ port, host: '127.0.0.1', path: '/mcp', method: 'GET', headers }).end();
+    const asked = send({ port, host: '127.0.0.1', path: '/mcp', method: 'GET', headers }).end();
     const [response] = (await once(asked, 'response')) as [IncomingMessage];
     expect(response.statusCode).toBe(400);
     response.resume();

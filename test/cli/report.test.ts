@@ -69,6 +69,11 @@ describe('holdfast report', () => {
     expect(log).not.toMatch(/accounts\/\d|throws|xxx/);
   });
 
+  it('a route that is no function is refused at the start', () => {
+    const options = { issuer: 'https://as.example.com', audience: 'https://rs.example.com', route: '/accounts' };
+    expect(() => protectedResource(options as never)).toThrow(/- route: /);
+  });
+
   it('with --all also what was refused', async () => {
     const { out } = await holdfast(['report', '--all', '--json'], { input: log });
     expect(rowsOf(out)).toContainEqual(['-', 'refused', 'token.audience', 'GET /payments', 1]);
