@@ -182,6 +182,13 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
     'node:util': 'static',
     'reflect-metadata': 'dynamic',
   },
+  mcp: {
+    '@holdfast/core': 'type',
+    '@holdfast/core/node': 'static',
+    '@holdfast/express': 'static',
+    'node:crypto': 'static',
+    'node:http': 'type',
+  },
   opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
   redis: { '@holdfast/core': 'static', 'node:diagnostics_channel': 'static' },
   testing: {
@@ -195,8 +202,8 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
   },
 };
 
-/** Files of core that may know status numbers and OAuth error codes. */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts', 'testing/authorization-server.ts', 'cli/probe/'];
+/** Files that may know status numbers and OAuth error codes: of core, and where answers are of another protocol (that of sessions in MCP). */
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts', 'testing/authorization-server.ts', 'cli/probe/', 'mcp/endpoint.ts'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 

@@ -63,6 +63,8 @@ describe('the documents', () => {
     'packages/core/README.md',
     'packages/express/README.md',
     'packages/fastify/README.md',
+    'packages/mcp/README.md',
+    'examples/mcp/README.md',
   ])('%s links to nothing that is not there', (document) => {
     const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
     expect(targets.filter((target) => !existsSync(posix.join(root, posix.dirname(document), target)))).toEqual([]);

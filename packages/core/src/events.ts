@@ -23,6 +23,8 @@ export interface ResourceEvent {
   /** Of a token that was authenticated. */
   readonly issuer?: string;
   readonly clientId?: string;
+  /** What the option `route` called it. */
+  readonly route?: string;
   /** Members of `cnf` that were confirmed. */
   readonly confirmations?: readonly string[];
   /** Milliseconds. */

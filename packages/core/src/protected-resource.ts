@@ -44,6 +44,7 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
 
 /** What is known of a request as it goes up the pipeline; for the challenge and the event. */
 interface Trail {
+  readonly request?: ProtectedResourceRequest;
   scheme?: Scheme;
   issuer?: string;
   clientId?: string | undefined;
@@ -125,7 +126,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 
   function decide(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
-    const trail: Trail = {};
+    const trail: Trail = { request };
     const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
     let outcome: Awaitable<ConfirmedToken | Rejection | undefined>;
     try {
@@ -184,13 +185,15 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     }
   }
 
-  function publish(result: Access<C> | Refusal, { scheme, issuer, clientId }: Trail, start: number): void {
+  function publish(result: Access<C> | Refusal, { scheme, issuer, clientId, request }: Trail, start: number): void {
+    const route = settings.route && request && routeOf(settings.route, request);
     sink.publish({
       time: timeOfEvent(),
       ...outcomeOf(result),
       ...(scheme && { scheme }),
       ...(issuer !== undefined && { issuer }),
       ...(clientId !== undefined && { clientId }),
+      ...(route !== undefined && { route }),
       timings: { total: start === 0 ? 0 : performance.now() - start },
     });
   }
@@ -229,6 +232,16 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     audited: () => Object.fromEntries(audited),
     metadata,
   };
+}
+
+/** An event is better without its route than a request without its answer. */
+function routeOf(route: (request: ProtectedResourceRequest) => unknown, request: ProtectedResourceRequest): string | undefined {
+  try {
+    const name = route(request);
+    return typeof name === 'string' && name.length <= 200 ? name : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the source says, a failure of it included: a promise that is never awaited must not end the process. */

@@ -1,62 +1,94 @@
 import { createReadStream } from 'node:fs';
 import { UsageError } from '../arguments.ts';
 import type { Command } from '../command.ts';
-import type { Terminal } from '../terminal.ts';
-import { visibleJson } from '../visible.ts';
-import { entryOf } from './entry.ts';
+import { EXIT, type Outcome, printHeading } from '../findings.ts';
+import { styled, type Terminal } from '../terminal.ts';
+import { visible, visibleJson } from '../visible.ts';
 import { linesOf } from './lines.ts';
-import { printSummary } from './print.ts';
-import { Tally } from './tally.ts';
+import { type Row, type Tally, tally } from './tally.ts';
 
-/** `holdfast report`: who was refused and why, and who will be when audit mode ends. */
+/** `holdfast report`: what a log of events comes to, by client, reason and route. */
 export const report: Command = {
   name: 'report',
   summary:
-    'Sums a log of decisions up, by reason, client and issuer: who is refused and why, and whom audit mode lets through that will be refused when it ends.',
-  usage: '[<file> …] [options]',
+    'Sums up a log of events: which clients, for which reasons and at which routes, are let through by audit mode and will be refused when it ends; and, with --all, who is refused already.',
+  usage: '[file …] [options]',
   options: {
-    top: { value: 'number', text: 'Rows of each table, from 1 to 1000. By default 20.' },
-    json: { text: 'Prints the sums as JSON.' },
+    all: { text: 'Also shows what was refused, and what failed on our side.' },
+    top: { value: 'number', text: 'Shows the so many most frequent rows, from 1 to 10000. By default 200.' },
+    json: { text: 'Prints the report as JSON.' },
   },
   notes: [
-    'A log is lines of JSON, in files or (without one, or as -) on standard input: the events of onEvent or of the channel holdfast:decision, as a logger such as pino or bunyan writes them, among other members or under a key. Other lines are counted, and left out.',
-    'Of each table 10,000 names are counted each for itself, and what comes later together, so that no log fills the memory. Names are cut after 200 characters, and lines of more than 256 Ki characters are not read.',
-    'Exit code: 0 there were decisions; 1 there were none; 3 nothing was done.',
-    'Example: holdfast report /var/log/api.log',
+    'The log has one JSON object a line: an event as onEvent gets it, or the line of a logger that holds one, as pino writes it. Other lines are counted and left out. Without a file, or for -, standard input is read. Nothing is sent anywhere.',
+    'However long the log, the memory is not: 10,000 different rows are told apart, names are cut after 200 characters, and lines of more than 256 Ki characters count as others.',
+    'Exit code: 0 nothing would be refused; 1 something would be; 2 there was no event, or nothing was done.',
+    'Example: holdfast report --all api.log',
   ],
+  notRun: EXIT.unclear,
   async run(given, terminal) {
-    const top = readTop(given.value('top') ?? '20');
+    const top = readTop(given.value('top') ?? '200');
     const paths = given.positionals.length === 0 ? ['-'] : given.positionals;
-    if (paths.filter((path) => path === '-').length > 1) throw new UsageError('Standard input can be read once: give - once.');
     // Nobody types a log.
-    if (paths.includes('-') && terminal.ask !== undefined) throw new UsageError('Give files, or hand a log over on standard input.');
-    const tally = new Tally();
-    for (const [i, path] of paths.entries()) await readLog(path === '-' ? terminal.chunks() : chunksOf(path, i + 1), tally);
-    const summary = tally.summary(top);
-    if (given.flag('json')) terminal.out(visibleJson(summary));
-    else printSummary(summary, terminal);
-    return summary.events > 0 ? 0 : 1;
+    if (paths.includes('-') && terminal.ask !== undefined) throw new UsageError('give files, or hand a log over on standard input.');
+    const sums = await tally(linesIn(paths, terminal));
+    const all = given.flag('all') ? sums.rows : sums.rows.filter(({ outcome }) => outcome === 'audited');
+    const rows = all.slice(0, top);
+    const outcome = outcomeOf(sums);
+    const unlisted = sums.unlisted + all.slice(top).reduce((sum, { count }) => sum + count, 0);
+    if (given.flag('json')) terminal.out(visibleJson({ outcome, ...sums, rows, unlisted }));
+    else print({ ...sums, unlisted }, rows, outcome, terminal);
+    return EXIT[outcome];
   },
 };
 
+function outcomeOf({ outcomes }: Tally): Outcome {
+  if (outcomes.audited > 0) return 'wrong';
+  return Object.values(outcomes).some((count) => count > 0) ? 'well' : 'unclear';
+}
+
 function readTop(text: string): number {
-  const top = /^[1-9]\d{0,3}$/.test(text) ? Number(text) : 0;
-  if (top < 1 || top > 1000) throw new UsageError('--top: give a whole number from 1 to 1000.');
+  const top = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : 0;
+  if (top < 1 || top > 10_000) throw new UsageError('--top: give a whole number from 1 to 10000.');
   return top;
 }
 
-async function readLog(chunks: ReturnType<Terminal['chunks']>, tally: Tally): Promise<void> {
-  for await (const line of linesOf(chunks)) {
-    if (line === undefined || line.trim() !== '') tally.add(line === undefined ? undefined : entryOf(line));
-  }
+async function* linesIn(paths: readonly string[], terminal: Terminal): AsyncGenerator<string | undefined> {
+  for (const path of paths) yield* linesOf(path === '-' ? terminal.chunks() : chunksOf(path));
 }
 
-async function* chunksOf(path: string, number: number): AsyncGenerator<Uint8Array> {
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
   try {
     const stream: AsyncIterable<unknown> = createReadStream(path);
     for await (const chunk of stream) if (chunk instanceof Uint8Array) yield chunk;
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    throw new UsageError(`File ${number} cannot be read (${code}).`);
+    throw new UsageError(`a log cannot be read (${code}).`);
   }
+}
+
+const SENTENCES: Readonly<Record<Outcome, string>> = {
+  well: 'Nothing is let through that would be refused without audit mode.',
+  wrong: 'These requests will be refused when audit mode ends.',
+  unclear: 'There is no event in it.',
+};
+
+function print({ outcomes, otherLines, unlisted }: Tally, rows: readonly Row[], outcome: Outcome, terminal: Terminal): void {
+  const { granted, audited, refused, unavailable } = outcomes;
+  terminal.out(` ${granted} granted, ${audited} audited, ${refused} refused, ${unavailable} unavailable; ${otherLines} other lines`);
+  for (const client of new Set(rows.map((row) => row.client))) {
+    const ofClient = rows.filter((row) => row.client === client);
+    printHeading(visible(client), terminal);
+    const width = Math.max(...ofClient.map(({ reason }) => reason.length));
+    for (const { outcome: what, reason, route, count, first, last } of ofClient) {
+      const times = first === undefined || last === undefined ? '' : ` ${dayOf(first)} to ${dayOf(last)}`;
+      const counted = styled(terminal, what === 'audited' ? 'yellow' : 'dim', String(count).padStart(8));
+      terminal.out(` ${counted} ${what.padEnd(11)} ${visible(reason).padEnd(width)} ${visible(route)}${styled(terminal, 'dim', times)}`);
+    }
+  }
+  if (unlisted > 0) terminal.out(`\n ${unlisted} more are in no row (--top).`);
+  terminal.out(`\n ${SENTENCES[outcome]}`);
+}
+
+function dayOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(0, 10);
 }

@@ -1,110 +1,138 @@
-import type { EpochSeconds } from '@holdfast/core';
-import { type Entry, type Outcome, OUTCOMES } from './entry.ts';
+import type { ResourceEvent } from '@holdfast/core';
 
-export type Counts = Record<Outcome, number>;
+type Outcome = ResourceEvent['outcome'];
 
-/** One line of a table: how often each outcome was, for one name. `null`: the events have none, as where no token was authenticated. */
-export type Row = { readonly name: string | null } & Readonly<Counts>;
-
-/** The rows with the most that was not granted, and what all others come to. */
-export interface Table {
-  readonly rows: readonly Row[];
-  readonly others: Readonly<Counts>;
+/** Requests of one client, to one route, with one outcome for one reason. */
+export interface Row {
+  readonly client: string;
+  readonly reason: string;
+  readonly route: string;
+  readonly outcome: Outcome;
+  count: number;
+  /** Epoch seconds; absent where no event has a time. */
+  first?: number;
+  last?: number;
 }
 
 /** What a log comes to. */
-export interface Summary {
-  readonly lines: number;
-  readonly events: number;
-  /** Lines that are no JSON, too long, or have no event in them. Empty ones are no lines. */
-  readonly notUnderstood: number;
-  readonly from: EpochSeconds | undefined;
-  readonly to: EpochSeconds | undefined;
-  readonly outcomes: Readonly<Counts>;
-  readonly reasons: Table;
-  readonly clients: Table;
-  readonly issuers: Table;
+export interface Tally {
+  readonly outcomes: Record<Outcome, number>;
+  /** Lines that are no event. */
+  otherLines: number;
+  /** All but what was granted, the most frequent first. */
+  readonly rows: readonly Row[];
+  /** Events that were not granted and stand in no row: there were too many different ones before them. */
+  unlisted: number;
 }
 
-/** Names that are counted each for itself; those that come later are counted together, so that no log fills the memory. */
-const MOST_NAMES = 10_000;
-/** Characters of a name: whoever writes longer ones has them cut, and those that begin alike counted together. */
+/** Stands for what an event does not say: the token was not authenticated, or nobody named the route. */
+const UNKNOWN = '-';
+
+/** Rows that are kept, so that no log fills the memory. What would be one more is counted, and not told apart. */
+const MOST_ROWS = 10_000;
+/** Characters of a name that are kept. */
 const LONGEST_NAME = 200;
+/** Not the keys of `REASONS`: a log may be older or newer than this program. */
+const REASON = /^[a-z_]{1,40}\.[a-z_]{1,60}$/;
 
-/** Counts by name, in bounded memory. */
-class Names {
-  readonly #counts = new Map<string | null, Counts>();
-  readonly #others = nothing();
+/** How deep below the line of a logger an event may stand: `{ "msg": …, "event": { … } }`. */
+const DEEPEST = 3;
+const OUTCOMES: ReadonlySet<unknown> = new Set<Outcome>(['granted', 'refused', 'audited', 'unavailable']);
 
-  count(name: string | undefined, outcome: Outcome): void {
-    const key = name === undefined ? null : name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name;
-    let counts = this.#counts.get(key);
-    if (counts === undefined && this.#counts.size < MOST_NAMES) {
-      counts = nothing();
-      this.#counts.set(key, counts);
+/** Counts the events in lines of JSON, each an event, or a logger's line that holds one; `undefined` stands for a line that is too long. */
+export async function tally(lines: AsyncIterable<string | undefined>): Promise<Tally> {
+  const outcomes: Record<Outcome, number> = { granted: 0, refused: 0, audited: 0, unavailable: 0 };
+  const rows = new Map<string, Row>();
+  let otherLines = 0;
+  let unlisted = 0;
+  for await (const line of lines) {
+    if (line?.trim() === '') continue;
+    const event = line === undefined ? undefined : eventIn(parse(line));
+    if (event === undefined) {
+      otherLines++;
+      continue;
     }
-    (counts ?? this.#others)[outcome] += 1;
+    outcomes[event.outcome]++;
+    if (event.outcome !== 'granted' && !count(rows, event)) unlisted++;
   }
-
-  table(top: number): Table {
-    const rows = [...this.#counts].map(([name, counts]) => Object.assign({ name }, counts)).toSorted(byWeight);
-    const others = { ...this.#others };
-    for (const row of rows.slice(top)) for (const outcome of OUTCOMES) others[outcome] += row[outcome];
-    return { rows: rows.slice(0, top), others };
-  }
+  return { outcomes, otherLines, unlisted, rows: [...rows.values()].toSorted((a, b) => b.count - a.count) };
 }
 
-/** Sums up entries, one after the other. */
-export class Tally {
-  #lines = 0;
-  #events = 0;
-  #from: EpochSeconds | undefined;
-  #to: EpochSeconds | undefined;
-  readonly #outcomes = nothing();
-  readonly #reasons = new Names();
-  readonly #clients = new Names();
-  readonly #issuers = new Names();
+/** What is read of an event. */
+interface Found {
+  readonly outcome: Outcome;
+  readonly client: string;
+  readonly reason: string;
+  readonly route: string;
+  readonly time: number | undefined;
+}
 
-  /** @param entry `undefined` for a line that was not understood. */
-  add(entry: Entry | undefined): void {
-    this.#lines += 1;
-    if (entry === undefined) return;
-    const { outcome, reason, clientId, issuer, time } = entry;
-    this.#events += 1;
-    this.#outcomes[outcome] += 1;
-    if (outcome !== 'granted') this.#reasons.count(reason, outcome);
-    this.#clients.count(clientId, outcome);
-    this.#issuers.count(issuer, outcome);
-    if (time === undefined) return;
-    this.#from = Math.min(this.#from ?? time, time);
-    this.#to = Math.max(this.#to ?? time, time);
+/** Whether there was a row for it, or room for one. */
+function count(rows: Map<string, Row>, { outcome, client, reason, route, time }: Found): boolean {
+  const key = JSON.stringify([outcome, client, reason, route]);
+  if (rows.size >= MOST_ROWS && !rows.has(key)) return false;
+  const row = rows.get(key) ?? { client, reason, route, outcome, count: 0 };
+  row.count++;
+  if (time !== undefined) {
+    row.first = Math.min(row.first ?? time, time);
+    row.last = Math.max(row.last ?? time, time);
   }
+  rows.set(key, row);
+  return true;
+}
 
-  summary(top: number): Summary {
-    return {
-      lines: this.#lines,
-      events: this.#events,
-      notUnderstood: this.#lines - this.#events,
-      from: this.#from,
-      to: this.#to,
-      outcomes: { ...this.#outcomes },
-      reasons: this.#reasons.table(top),
-      clients: this.#clients.table(top),
-      issuers: this.#issuers.table(top),
-    };
+function parse(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
   }
 }
 
-function nothing(): Counts {
-  return { audited: 0, refused: 0, unavailable: 0, granted: 0 };
+function eventIn(value: unknown, depth = 0): Found | undefined {
+  if (typeof value !== 'object' || value === null || depth > DEEPEST) return undefined;
+  if ('outcome' in value && isOutcome(value.outcome) && isEvent(value.outcome, value)) return read(value.outcome, value);
+  for (const inner of Object.values(value)) {
+    const found = eventIn(inner, depth + 1);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
-/** What audit mode let through comes first: that is what somebody has to do something about before it ends. */
-function byWeight(one: Row, other: Row): number {
-  const refused = (row: Row): number => row.refused + row.unavailable;
-  return other.audited - one.audited || refused(other) - refused(one) || other.granted - one.granted || order(one.name, other.name);
+/** A logger may have been given some members of an event alone. */
+function isEvent(outcome: Outcome, value: object): boolean {
+  if ('timings' in value || outcome === 'granted') return true;
+  return 'reason' in value && typeof value.reason === 'string' && REASON.test(value.reason);
 }
 
-function order(one: string | null, other: string | null): number {
-  return one === other ? 0 : (one ?? '') < (other ?? '') ? -1 : 1;
+function isOutcome(value: unknown): value is Outcome {
+  return OUTCOMES.has(value);
+}
+
+function read(outcome: Outcome, event: object): Found {
+  const member = (name: string): unknown => Object.getOwnPropertyDescriptor(event, name)?.value;
+  const text = (name: string): string => {
+    const value = member(name);
+    if (typeof value !== 'string' || value === '') return UNKNOWN;
+    return value.length <= LONGEST_NAME ? value : `${value.slice(0, LONGEST_NAME)}…`;
+  };
+  return {
+    outcome,
+    client: clientOf(text('issuer'), text('clientId')),
+    reason: text('reason'),
+    route: text('route'),
+    time: secondsOf(member('time')),
+  };
+}
+
+/** A client is known by its issuer too: two can give out the same name. */
+function clientOf(issuer: string, client: string): string {
+  return issuer === UNKNOWN ? client : `${client} (${issuer})`;
+}
+
+/** Loggers that merge an event into their line may put their own time there, in milliseconds. */
+function secondsOf(time: unknown): number | undefined {
+  if (typeof time !== 'number' || !Number.isFinite(time) || time < 0) return undefined;
+  const seconds = time > 1e11 ? time / 1000 : time;
+  return seconds < 8.64e12 ? seconds : undefined;
 }

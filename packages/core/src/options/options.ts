@@ -100,6 +100,15 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly queryToken?: 'refuse' | 'ignore';
   /** Called with every decision. For all resources of the process, subscribe to the channel `holdfast:decision`. */
   readonly onEvent?: (event: ResourceEvent) => void;
+  /**
+   * What events call the route of a request: `GET /accounts/:id`. The path itself may hold identifiers and is in no event, and most
+   * frameworks choose the route later, so say it here. Asked only where somebody listens; what is no text, longer than 200 characters,
+   * or thrown is left out. Events of `authorize`, which has no request, have none.
+   *
+   * @example
+   * route: ({ method, target }) => `${method} ${target.startsWith('/accounts/') ? '/accounts/:id' : 'other'}`
+   */
+  readonly route?: (request: ProtectedResourceRequest) => string | undefined;
   /** Fetches metadata and keys. Give your own for a private CA or a proxy. */
   readonly fetch?: Fetch;
   /** The clock, in seconds since 1970. */
@@ -127,6 +136,7 @@ export interface ResourceSettings extends ExtractOptions {
   readonly cors: boolean;
   readonly earlyData: 'refuse' | 'accept';
   readonly onEvent: ((event: ResourceEvent) => void) | undefined;
+  readonly route: ((request: ProtectedResourceRequest) => unknown) | undefined;
   readonly fetch: Fetch;
   readonly now: () => EpochSeconds;
 }
@@ -154,6 +164,7 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   realm: true,
   queryToken: true,
   onEvent: true,
+  route: true,
   fetch: true,
   now: true,
 };
@@ -205,6 +216,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     credentials: check.oneOf('credentials', o['credentials'], ['required', 'optional']),
     cors: check.flag('cors', o['cors']),
     earlyData: check.oneOf('earlyData', o['earlyData'], ['refuse', 'accept']),
+    route: check.callable<(request: ProtectedResourceRequest) => unknown>('route', o['route'], 'a function of the request'),
     onEvent: check.callable<(event: ResourceEvent) => void>('onEvent', o['onEvent'], 'a function'),
     fetch: check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init)),
     now,
