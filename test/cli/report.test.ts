@@ -154,8 +154,9 @@ describe('holdfast report', () => {
 
   it('tells 10,000 rows apart and counts the others: no log fills the memory', async () => {
     const lines = Array.from({ length: 10_050 }, (_, i) => line({ clientId: `c${i}` }));
-    const { outcomes, rows, unlisted } = await sum([...lines, line({ clientId: 'c0' })], '--top', '1');
-    expect([outcomes['audited'], rows.map(({ client, count }) => [client, count]), unlisted]).toEqual([10_051, [['c0', 2]], 10_049]);
+    const late = Array.from({ length: 3 }, () => line({ clientId: 'c10049' }));
+    const { outcomes, rows, unlisted } = await sum([...lines, line({ clientId: 'c0' }), ...late], '--top', '1');
+    expect([outcomes['audited'], rows.map(({ client, count }) => [client, count]), unlisted]).toEqual([10_054, [['c0', 2]], 10_052]);
     expect((await sum(lines, '--top', '10000')).unlisted).toBe(50);
     expect((await sum([line({ clientId: 'c'.repeat(5_000) })])).rows[0]?.client).toBe(`${'c'.repeat(200)}…`);
   });
