@@ -1,0 +1,91 @@
+import type { McpSettings } from './options.ts';
+
+/** A session, and to whom it answers. */
+export interface Session {
+  readonly id: string;
+  readonly caller: string;
+  /** Requests and streams that are under way: while there are any, it is not idle. */
+  open: number;
+  usedAt: number;
+}
+
+type Limits = Pick<McpSettings, 'idleSeconds' | 'maxSessions' | 'maxSessionsPerCaller' | 'onSessionEnd' | 'now'>;
+
+/**
+ * Which session was opened by whom: bounded, and in memory, as the transports of the SDK are, so that what one process forgets or
+ * never knew is refused. A session is never given to another caller.
+ */
+export class Sessions {
+  /** Those used longest ago first. */
+  readonly #sessions = new Map<string, Session>();
+  /** The ids of each caller, in the same order. */
+  readonly #ids = new Map<string, Set<string>>();
+  readonly #limits: Limits;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** The session with this id, of whomever; not one that has been idle for too long. */
+  find(id: string): Session | undefined {
+    this.#endIdle();
+    return this.#sessions.get(id);
+  }
+
+  hasRoom(): boolean {
+    this.#endIdle();
+    return this.#sessions.size < this.#limits.maxSessions;
+  }
+
+  /** Opens a session to a caller, or finds the one it has. `undefined` where the id is another's, or there is no room. */
+  open(id: string, caller: string): Session | undefined {
+    const known = this.find(id);
+    if (known !== undefined) return known.caller === caller ? known : undefined;
+    const own = this.#ids.get(caller) ?? new Set();
+    const [oldest] = own;
+    if (oldest !== undefined && own.size >= this.#limits.maxSessionsPerCaller) this.end(oldest);
+    if (!this.hasRoom()) return undefined;
+    const session = { id, caller, open: 0, usedAt: this.#limits.now() };
+    this.#sessions.set(id, session);
+    this.#ids.set(caller, own.add(id));
+    return session;
+  }
+
+  /** Something of the session begins: +1, or is over: −1. */
+  use(session: Session, change: 1 | -1): void {
+    session.open += change;
+    // It may have ended in the meantime.
+    if (this.#sessions.get(session.id) === session) this.#touch(session);
+  }
+
+  end(id: string): void {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return;
+    this.#sessions.delete(id);
+    const own = this.#ids.get(session.caller);
+    own?.delete(id);
+    if (own?.size === 0) this.#ids.delete(session.caller);
+    this.#limits.onSessionEnd(id);
+  }
+
+  #touch(session: Session): void {
+    const { id, caller } = session;
+    session.usedAt = this.#limits.now();
+    this.#sessions.delete(id);
+    this.#sessions.set(id, session);
+    const own = this.#ids.get(caller);
+    own?.delete(id);
+    own?.add(id);
+  }
+
+  #endIdle(): void {
+    const { idleSeconds, now } = this.#limits;
+    const time = now();
+    // Those that have something under way go to the end, where the loop stops.
+    for (const session of this.#sessions.values()) {
+      if (time - session.usedAt < idleSeconds) return;
+      if (session.open > 0) this.#touch(session);
+      else this.end(session.id);
+    }
+  }
+}
