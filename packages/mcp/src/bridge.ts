@@ -56,7 +56,7 @@ export function makeBridge(options: McpOptions): Bridge {
         session = others.length === 0 && SESSION_ID.test(id) ? sessions.find(id) : undefined;
         if (session === undefined) return refuse('session.unknown', access, UNKNOWN_SESSION);
         if (session.caller !== caller) return refuse('session.of_another', access, UNKNOWN_SESSION);
-      } else if (method === 'POST' && !sessions.hasRoom()) {
+      } else if (method === 'POST' && caller !== undefined && !sessions.hasRoom(caller)) {
         return refuse('session.no_room', access, NO_ROOM);
       }
       return visit(sessions, { method, caller, session, authInfo: authInfoOf(access, settings) });

@@ -32,19 +32,20 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
-  hasRoom(): boolean {
+  /** Whether a caller may open another: in a room that is free, or in that of a session of its own. */
+  hasRoom(caller: string): boolean {
     this.#endIdle();
-    return this.#sessions.size < this.#limits.maxSessions;
+    return this.#sessions.size < this.#limits.maxSessions || this.#hasItsShare(caller);
   }
 
   /** Opens a session to a caller, or finds the one it has. `undefined` where the id is another's, or there is no room. */
   open(id: string, caller: string): Session | undefined {
     const known = this.find(id);
     if (known !== undefined) return known.caller === caller ? known : undefined;
+    if (!this.hasRoom(caller)) return undefined;
     const own = this.#ids.get(caller) ?? new Set();
     const [oldest] = own;
-    if (oldest !== undefined && own.size >= this.#limits.maxSessionsPerCaller) this.end(oldest);
-    if (!this.hasRoom()) return undefined;
+    if (oldest !== undefined && this.#hasItsShare(caller)) this.end(oldest);
     const session = { id, caller, open: 0, usedAt: this.#limits.now() };
     this.#sessions.set(id, session);
     this.#ids.set(caller, own.add(id));
@@ -66,6 +67,10 @@ export class Sessions {
     own?.delete(id);
     if (own?.size === 0) this.#ids.delete(session.caller);
     this.#limits.onSessionEnd(id);
+  }
+
+  #hasItsShare(caller: string): boolean {
+    return (this.#ids.get(caller)?.size ?? 0) >= this.#limits.maxSessionsPerCaller;
   }
 
   #touch(session: Session): void {
