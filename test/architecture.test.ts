@@ -22,7 +22,7 @@ const ROOMS: Record<string, readonly string[]> = {
   discovery: [],
   events: ['rejection', 'request', 'runtime'],
   redaction: [],
-  challenge: ['rejection'],
+  challenge: ['rejection', 'request'],
   keys: ['crypto', 'discovery', 'rejection', 'request', 'runtime'],
   replay: ['crypto', 'request'],
   certificate: ['check', 'crypto', 'rejection', 'request', 'runtime'],
@@ -31,7 +31,19 @@ const ROOMS: Record<string, readonly string[]> = {
   confirmation: ['access-token', 'certificate', 'challenge', 'crypto', 'keys', 'rejection', 'replay', 'request', 'slot'],
   authorization: ['access-token', 'challenge', 'confirmation', 'rejection', 'request', 'runtime'],
   // What puts the stages together.
-  options: ['access-token', 'certificate', 'check', 'confirmation', 'discovery', 'events', 'rejection', 'replay', 'request', 'runtime'],
+  options: [
+    'access-token',
+    'certificate',
+    'challenge',
+    'check',
+    'confirmation',
+    'discovery',
+    'events',
+    'rejection',
+    'replay',
+    'request',
+    'runtime',
+  ],
   'protected-resource': [
     'access-token',
     'authorization',
@@ -92,7 +104,16 @@ type Kind = 'type' | 'dynamic' | 'static';
 
 /** What is not ours: in which files (or folders) of core, and how at most. */
 const DEPENDENCIES: Record<string, Record<string, Kind>> = {
-  jose: { 'access-token/': 'static', 'keys/': 'static', 'crypto/web.ts': 'static', 'options/keys.ts': 'type' },
+  jose: {
+    'access-token/': 'static',
+    'keys/': 'static',
+    'crypto/web.ts': 'static',
+    'options/keys.ts': 'type',
+    'options/introspection.ts': 'type',
+    'options/decryption.ts': 'type',
+    'options/metadata.ts': 'type',
+    'challenge/metadata.ts': 'dynamic',
+  },
   '@noble/hashes/hmac.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/sha2.js': { 'crypto/web.ts': 'static' },
   '@noble/hashes/utils.js': { 'crypto/web.ts': 'static' },
@@ -102,10 +123,12 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
   'ipaddr.js': { 'certificate/peers.web.ts': 'static' },
   'lru-cache': {
     'access-token/cache.ts': 'static',
+    'access-token/introspection.ts': 'static',
     'certificate/chain.ts': 'static',
     'certificate/forwarded.ts': 'static',
     'keys/proof-key.ts': 'static',
   },
+  oauth4webapi: { 'access-token/introspection-request.ts': 'dynamic' },
   'node:cluster': { 'runtime/node.ts': 'static' },
   'node:crypto': { 'crypto/node.ts': 'static' },
   'node:diagnostics_channel': { 'runtime/node.ts': 'static', 'certificate/tls-connection.ts': 'static' },

@@ -57,6 +57,8 @@ describe('the documents', () => {
     'SECURITY.md',
     'CONTRIBUTING.md',
     'examples/browser/README.md',
+    'examples/functions/README.md',
+    'examples/hono/README.md',
     'packages/core/README.md',
     'packages/express/README.md',
     'packages/fastify/README.md',

@@ -18,6 +18,7 @@ import {
 import { generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { createPki, type Identity } from '@holdfast/test-support/pki';
+import { exportJWK, generateKeyPair } from 'jose';
 import fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -79,6 +80,27 @@ describe('beyond the contract, Fastify 5', () => {
   afterEach(async () => {
     events.length = 0;
     await Promise.all(apps.splice(0).map((app) => app.close()));
+  });
+
+  it('PRM-03 serves the metadata of the resource at the root, to anybody, signed or not, and names it in challenges', async () => {
+    const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const signingKey = { ...(await exportJWK(privateKey)), alg: 'ES256' };
+    for (const metadata of [true, { signingKey }]) {
+      const app = make();
+      await app.register(holdfast, options({ metadata }));
+      app.get('/public', { config: { holdfast: 'public' } }, ok);
+      const target = '/.well-known/oauth-protected-resource';
+      const answer = await app.inject(target);
+      expect([answer.statusCode, answer.headers['content-type']]).toEqual([200, 'application/json; charset=utf-8']);
+      expect(answer.json()).toMatchObject({ resource: AUDIENCE, authorization_servers: [issuer.url] });
+      expect('signed_metadata' in answer.json<object>()).toBe(metadata !== true);
+      expect((await app.inject({ method: 'POST', url: target })).statusCode).toBe(405);
+      expect((await app.inject(`${target}/nope`)).statusCode).toBe(404);
+      expect((await app.inject('/')).headers['www-authenticate']).toContainEqual(
+        expect.stringContaining(`resource_metadata="${AUDIENCE}${target}"`),
+      );
+      expect((await app.inject('/public')).body).toBe('ok');
+    }
   });
 
   describe('the context', () => {

@@ -53,7 +53,7 @@ import { APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost, NestFactory, REQUEST } fro
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import express from 'express';
-import { calculateJwkThumbprint } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 import { concat, from, fromEvent, NEVER, type Observable, takeUntil } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AUDIENCE, askingAt, moduleOf, type Platform, PLATFORMS, type Served, serveNest } from './nestjs-app.ts';
@@ -145,6 +145,24 @@ describe.each(platforms)('on %s', (platform) => {
       const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], controllers: [Part] });
       const served = await serve(platform, root, (app) => app.useGlobalGuards(new HoldfastGuard(app.get(HOLDFAST_RESOURCE))));
       expect(await statuses(served, ['/other'])).toEqual({ '/other': 401 });
+    });
+
+    it('PRM-03 leaves the metadata of the resource to anybody, signed or not, and names it in challenges', async () => {
+      const target = '/.well-known/oauth-protected-resource';
+      const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+      const signingKey = { ...(await exportJWK(privateKey)), alg: 'ES256' };
+      for (const metadata of [true, { signingKey }]) {
+        const served = await serve(platform, guarded([Whole], { metadata }));
+        const document = await served.ask(target);
+        expect(document.status).toBe(200);
+        expect(JSON.parse(document.body)).toMatchObject({ resource: AUDIENCE, authorization_servers: [issuer.url] });
+        expect(document.body.includes('signed_metadata')).toBe(metadata !== true);
+        const { challenges } = await served.ask('/whole');
+        expect(challenges[0]?.parameters['resource_metadata']).toBe(AUDIENCE + target);
+        expect((await served.ask('/whole', { token })).status).toBe(200);
+      }
+      const silent = await serve(platform, guarded([Whole]));
+      expect((await silent.ask(target)).body).not.toContain('authorization_servers');
     });
 
     it('without a resource stops the start: in a route, and by @Requires', async () => {

@@ -51,7 +51,7 @@ describe('Options', () => {
         'https://',
         7,
         {},
-        ['https://as.example.com'],
+        [],
         new URL('https://as.example.com'),
       ],
       /https URL/,

@@ -13,7 +13,7 @@ import {
 
 const AUDIENCE = 'https://rs.example.com';
 
-/** Serves the API of tokens by this issuer, whose keys it fetches. `GET /events` tells and forgets what was decided. */
+/** Serves the API of tokens by this issuer, whose keys it fetches. `GET /events` tells and forgets what was decided, `GET /revoke` revokes a key. */
 export function api(
   issuer: string,
   certificate: CertificateSource,
@@ -48,6 +48,10 @@ export function api(
 
   return async (request, surroundings) => {
     const { pathname } = new URL(request.url);
+    if (pathname === '/revoke') {
+      protect.revokeKey(new URL(request.url).searchParams.get('key') ?? '');
+      return new Response('revoked');
+    }
     if (pathname === '/events') return Response.json(events.splice(0));
     const { refusal, apply } = await (pathname === '/nonce' ? protectWithNonce : protect)(request, surroundings);
     if (refusal) return refusal;

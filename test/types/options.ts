@@ -33,6 +33,17 @@ export const complete: ProtectedResourceOptions = {
   fetch: (url, init) => fetch(url, init),
   now: () => 0,
 };
+export const several: ProtectedResourceOptions = {
+  issuer: ['https://a.example', { issuer: 'https://b.example', audience: 'urn:b', provider: 'keycloak', unconstrained: 'accept' }],
+  audience,
+  issuerFor: ({ target }) => (target.startsWith('/a/') ? 'https://a.example' : undefined),
+};
+// @ts-expect-error: a provider that is not known
+protectedResource({ issuer, audience, provider: 'acme' });
+// @ts-expect-error: a client that authenticates with nothing
+protectedResource({ issuer, audience, introspection: { clientId: 'api', authentication: { method: 'none' } } });
+// @ts-expect-error: a method without its secret
+protectedResource({ issuer, audience, introspection: { clientId: 'api', authentication: { method: 'client_secret_basic' } } });
 export const given: ProtectedResourceOptions = { issuer, audience, keys: { jwks } };
 export const givenPem: ProtectedResourceOptions = { issuer, audience, keys: { pem: [pem] }, cache: false };
 
@@ -105,6 +116,17 @@ requires({});
 requires({ scope: 'read', role: 'admin' });
 // @ts-expect-error: scopes are strings
 requires({ scope: [1] });
+requires({ scope: { any: ['read', 'admin'] }, acr: ['urn:mfa'], maxAge: 300, confirmation: 'jkt' });
+requires({ claims: { tenant: { equals: 'a' }, age: (value) => typeof value === 'number' && value >= 18 } });
+requires({ roles: { at: ['realm_access', 'roles'], all: ['teller'] }, authorizationDetails: { type: 'payment', actions: ['initiate'] } });
+// @ts-expect-error: an async function would always be true
+requires({ claims: { tenant: async () => true } });
+// @ts-expect-error: all or any
+requires({ roles: { at: ['roles'], all: ['a'], any: ['b'] } });
+// @ts-expect-error: where roles stand has to be said
+requires({ roles: { all: ['a'] } });
+// @ts-expect-error: a confirmation that does not exist
+requires({ confirmation: 'mtls' });
 
 // Given keys and fetched ones exclude each other.
 // @ts-expect-error: two sets of keys

@@ -2,7 +2,7 @@
 import { type Access, prepareRequirements, protectedResource, REASONS, type Reason } from '@holdfast/core';
 import type { AuthenticatedToken } from '../../packages/core/src/access-token/authenticated-token.ts';
 import type { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
-import { authorizeToken } from '../../packages/core/src/authorization/requirements.ts';
+import { authorizeToken } from '../../packages/core/src/authorization/authorize-token.ts';
 import { type ConfirmedToken, confirmToken, type Presentation } from '../../packages/core/src/confirmation/confirm-token.ts';
 import type { Rejection } from '../../packages/core/src/rejection.ts';
 
@@ -10,29 +10,30 @@ declare const presented: PresentedToken;
 declare const authenticated: AuthenticatedToken;
 declare const confirmed: ConfirmedToken;
 declare const presentation: Presentation;
+const clock = { now: (): number => 0, clockTolerance: 5 };
 const read = prepareRequirements({ scope: 'read' });
 
-export const authorized: Rejection | undefined = authorizeToken(confirmed, read);
+export const authorized: Rejection | undefined = authorizeToken(confirmed, read, clock);
 
 // @ts-expect-error: what the request carried was judged by nobody
-authorizeToken(presented, read);
+authorizeToken(presented, read, clock);
 // @ts-expect-error: an authenticated token may have been sent by a thief
-authorizeToken(authenticated, read);
+authorizeToken(authenticated, read, clock);
 // @ts-expect-error: the same members do not make a confirmed token
-authorizeToken({ issuer: 'https://as.example', claims: authenticated.claims, scheme: 'Bearer', confirmations: [] }, read);
+authorizeToken({ issuer: 'https://as.example', claims: authenticated.claims, scheme: 'Bearer', confirmations: [] }, read, clock);
 // @ts-expect-error: an authenticated token with what confirmation adds, made by hand
-authorizeToken({ ...authenticated, scheme: 'Bearer', confirmations: [] }, read);
+authorizeToken({ ...authenticated, scheme: 'Bearer', confirmations: [] }, read, clock);
 
-const confirm = confirmToken([], 'refuse');
+const confirm = confirmToken([]);
 const outcome = await confirm(authenticated, presentation);
 // @ts-expect-error: what a stage answers has to be looked at: it may be a rejection
-authorizeToken(outcome, read);
+authorizeToken(outcome, read, clock);
 // @ts-expect-error: confirming needs an authenticated token
 void confirm(presented, presentation);
 const madeByHand = { issuer: 'https://as.example', claims: authenticated.claims, until: 0, keyTrusted: () => true };
 // @ts-expect-error: the same members do not make an authenticated token
 void confirm(madeByHand, presentation);
-// @ts-expect-error: there is no third way to treat tokens without cnf
+// @ts-expect-error: no second argument turns a check off
 confirmToken([], 'ignore');
 
 // @ts-expect-error: access is granted, never written down

@@ -1,6 +1,7 @@
 // What the READMEs of the packages show, compiled. test/docs.test.ts holds them to these lines.
 import { createServer } from 'node:https';
 import { fromTls, prepareRequirements, protectedResource } from '@holdfast/core';
+import * as forFetch from '@holdfast/core/fetch';
 import { nodeRequest, sendRefusal, setFields, upgrade } from '@holdfast/core/node';
 import * as forExpress from '@holdfast/express';
 import * as forFastify from '@holdfast/fastify';
@@ -31,6 +32,17 @@ export function coreReadme(tls: { cert: string; key: string }): void {
       });
     }),
   );
+
+  const { accessOf, holdfast, requires } = forFetch;
+  const protect = holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com' });
+  const reading = requires({ scope: 'accounts:read' });
+
+  async function handle(request: Request): Promise<Response> {
+    const { refusal, apply } = await protect(request);
+    if (refusal) return refusal;
+    return apply(reading(request) ?? Response.json({ owner: accessOf(request).claims.sub }));
+  }
+  void handle;
 }
 
 export function expressReadme(onRefusal: ErrorRequestHandler): void {

@@ -19,6 +19,7 @@ export interface HttpApiEvent {
 export interface HttpApiResult {
   readonly statusCode: number;
   readonly headers: Record<string, string>;
+  readonly cookies: readonly string[];
   readonly body: string;
 }
 
@@ -45,5 +46,6 @@ function requestOf({ rawPath, rawQueryString, headers, requestContext, body, isB
 }
 
 async function resultOf(response: Response): Promise<HttpApiResult> {
-  return { statusCode: response.status, headers: Object.fromEntries(response.headers), body: await response.text() };
+  const headers = Object.fromEntries([...response.headers].filter(([name]) => name !== 'set-cookie'));
+  return { statusCode: response.status, headers, cookies: response.headers.getSetCookie(), body: await response.text() };
 }

@@ -8,8 +8,11 @@ import type { EpochSeconds } from './request.ts';
  */
 export interface ResourceEvent {
   readonly time: EpochSeconds;
-  /** `unavailable`: refused because something of ours failed, not because of the client. */
-  readonly outcome: 'granted' | 'refused' | 'unavailable';
+  /**
+   * `unavailable`: refused because something of ours failed, not because of the client. `audited`: let through in audit mode, for a
+   * reason for which it will be refused later.
+   */
+  readonly outcome: 'granted' | 'refused' | 'audited' | 'unavailable';
   readonly reason?: Reason;
   /** What the reason means, in a sentence; with `detail`, `expected` and `received` where the case has them. */
   readonly text?: string;

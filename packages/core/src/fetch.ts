@@ -10,6 +10,7 @@ import type { Connection, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
 export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
+export { type ProviderName, PROVIDERS } from './access-token/providers.ts';
 export type { Access } from './authorization/access.ts';
 export type { Requirements } from './authorization/requirements.ts';
 export {
@@ -40,16 +41,18 @@ export {
 export type { ForwardedFormat } from './certificate/formats.ts';
 export { type ForwardedFieldOptions, fromForwardedField, type VerifiedField } from './certificate/forwarded.ts';
 export { awsApiGateway, type AwsApiGatewayOptions, cloudflareWorker, type CloudflareWorkerOptions } from './certificate/platforms.ts';
-export type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
+export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
 export { dangerouslyTrustEveryPeer, type EdgeTrust } from './certificate/trusted-peers.ts';
 export { EXPOSED_FIELDS, type Refusal } from './challenge/refusal.ts';
 export type { ResourceEvent } from './events.ts';
 export type { FetchedKeys, GivenJwks, GivenPem } from './options/keys.ts';
 export type { ProtectedResourceOptions } from './options/options.ts';
 export { type ProtectedResource, protectedResource } from './protected-resource.ts';
-export { memoryReplayStore } from './replay/memory.ts';
-export type { ReplayStore } from './replay/replay-store.ts';
-export type { Connection } from './request.ts';
+export { isUnavailable, type Reason, REASONS, type Rejection } from './rejection.ts';
+export { memoryReplayStore, type MemoryReplayStoreOptions } from './replay/memory.ts';
+export type { ProofUse, ReplayStore } from './replay/replay-store.ts';
+export { type ClientShares, clientShares } from './replay/shares.ts';
+export type { Connection, ProtectedResourceRequest } from './request.ts';
 
 /**
  * What a `Request` does not say of itself. It comes from the server, and never from the request. Where the server is one of
@@ -71,7 +74,7 @@ export interface Protected<C extends AccessTokenClaims = AccessTokenClaims> {
   readonly apply: (response: Response) => Response;
 }
 
-/** A request that is refused. */
+/** A request that is refused, or that is answered with the metadata of the resource (RFC 9728). */
 export interface Refused {
   readonly access?: undefined;
   /** To be returned as it is. Where WWW-Authenticate has several challenges, they are in one line. */
@@ -101,9 +104,11 @@ export class HoldfastError extends Error {
   readonly #refusal: Refusal;
 
   constructor(refusal: Refusal) {
-    super(refusal.body?.error_description ?? REASONS[refusal.rejection.rejected].text);
+    const ours = isUnavailable(refusal.rejection);
+    // What is broken here is none of the client's business, and some send it the message.
+    super(refusal.body?.error_description ?? (ours ? 'Unavailable for the moment.' : REASONS[refusal.rejection.rejected].text));
     this.status = refusal.status;
-    this.expose = !isUnavailable(refusal.rejection);
+    this.expose = !ours;
     this.#refusal = refusal;
   }
 
@@ -146,6 +151,8 @@ export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
   const protect = async (request: Request, surroundings: Surroundings | ProtectedResourceRequest = {}): Promise<Protected<C> | Refused> => {
     const view = views.get(request) ?? ('fieldLines' in surroundings ? surroundings : new FetchRequest(request, surroundings));
     views.set(request, view);
+    const published = resource.metadata?.answer(view);
+    if (published !== undefined) return { refusal: responseOf(await published) };
     const result = await resource.verify(view);
     protections.set(request, { resource, result });
     if (result.granted) return { access: result, apply: (response) => withFields(response, result.fields) };
@@ -241,6 +248,6 @@ class FetchRequest implements ProtectedResourceRequest {
 
 /** One for this request alone: what the platform says is of the request, and of a connection that is not told nothing is known. */
 function connectionWith(connection: Connection | undefined, platform: unknown): Connection {
-  const { peer = { kind: 'unknown' }, hidesCertificates = true } = connection ?? {};
+  const { peer, hidesCertificates = false } = connection ?? { peer: { kind: 'unknown' }, hidesCertificates: true };
   return { peer, hidesCertificates, platform, peerCertificate: () => connection?.peerCertificate() };
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
-import { EXPOSE, type Fields, namesIn, type Refusal, SHARED_LISTS } from './challenge/refusal.ts';
+import { type Answer, EXPOSE, type Fields, namesIn, type Refusal, SHARED_LISTS } from './challenge/refusal.ts';
 import { isUnavailable, REASONS } from './rejection.ts';
 
 export { nodeRequest } from './node-request.ts';
@@ -86,8 +86,11 @@ export function isOver(response: ServerResponse | Http2ServerResponse): boolean 
   return response.headersSent || ('stream' in response ? response.stream.destroyed : response.destroyed);
 }
 
-/** Answers a request with its refusal: status, fields, and the body as JSON where it has one. Does nothing where that {@link isOver}. */
-export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Refusal): void {
+/**
+ * Answers a request in the place of its route, with a refusal or with the metadata of the resource: status, fields, and the body as
+ * JSON where it has one. Does nothing where that {@link isOver}.
+ */
+export function sendRefusal(response: ServerResponse | Http2ServerResponse, refusal: Answer): void {
   if (isOver(response)) return;
   response.statusCode = refusal.status;
   setFields(response, refusal.fields);

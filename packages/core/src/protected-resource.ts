@@ -1,12 +1,14 @@
 import type { AccessTokenClaims, AuthenticatedToken } from './access-token/authenticated-token.ts';
 import { cached } from './access-token/cache.ts';
+import { decryption } from './access-token/decrypt.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
-import { keysOfIssuer } from './access-token/issuers.ts';
-import { jwtAccessToken } from './access-token/jwt.ts';
+import { trustedIssuer, trustedIssuers } from './access-token/issuers.ts';
 import { type Access, grantAccess } from './authorization/access.ts';
 import { AccessSignals } from './authorization/access-signals.ts';
-import { authorizeToken, type PreparedRequirements } from './authorization/requirements.ts';
+import { authorizeToken } from './authorization/authorize-token.ts';
+import type { PreparedRequirements } from './authorization/requirements.ts';
 import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
+import { type PublishedMetadata, publishMetadata } from './challenge/metadata.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
@@ -14,7 +16,7 @@ import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
-import { type ProtectedResourceOptions, readOptions } from './options/options.ts';
+import { type IsRevoked, type ProtectedResourceOptions, readOptions } from './options/options.ts';
 import { isRejection, isUnavailable, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
@@ -34,6 +36,8 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. Lost at a restart. */
   revokeKey(thumbprint: string): void;
+  /** What is published about the resource (RFC 9728); absent where nothing is. An adapter asks it before `verify` for its answer. */
+  readonly metadata: PublishedMetadata | undefined;
 }
 
 /** What is known of a request as it goes up the pipeline; for the challenge and the event. */
@@ -41,6 +45,8 @@ interface Trail {
   scheme?: Scheme;
   issuer?: string;
   clientId?: string | undefined;
+  /** Where it was authenticated. */
+  token?: AuthenticatedToken;
 }
 
 /**
@@ -54,17 +60,24 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 ): ProtectedResource<C> {
   const settings = readOptions(options);
   const { now, certificate: source, dpop: dpopSettings } = settings;
-  const jwt = jwtAccessToken({ ...settings, keys: keysOfIssuer(settings) });
-  const authenticate = settings.cache === undefined ? jwt : cached(jwt, settings.cache);
+  const { issuerFor, cache } = settings;
+  const trusted = settings.issuers.map((one) => trustedIssuer({ ...settings, ...one }));
+  const uncached = trustedIssuers(trusted, settings.decryption && decryption(settings.decryption));
+  const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
     [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
-    settings.unconstrained,
+    { audit: settings.audit, lastly: settings.isRevoked && revocation(settings.isRevoked) },
   );
+  const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
     scheme,
-    parameters: { realm: settings.realm, algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined },
+    parameters: {
+      realm: settings.realm,
+      algs: scheme === 'DPoP' ? dpopSettings?.algorithms.join(' ') : undefined,
+      resource_metadata: metadata?.url,
+    },
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
@@ -72,8 +85,9 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 
   /** `undefined` says that nothing was asked for that needs access. */
-  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<Access<C> | Rejection | undefined> {
+  function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken | Rejection | undefined> {
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
+    if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;
     const presented = extractAccessToken(request, settings);
     if (isRejection(presented)) return presented;
@@ -84,13 +98,17 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
     const at = now();
-    return andThen(authenticate(presented, at), (token) => {
-      if (isRejection(token)) return token;
-      trail.issuer = token.issuer;
-      trail.clientId = token.claims.client_id;
-      const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-      return andThen(confirm(token, presentation), (outcome) => (isRejection(outcome) ? outcome : grant(outcome, token)));
-    });
+    const judgeFor = (selected: string | undefined): Awaitable<ConfirmedToken | Rejection> =>
+      andThen(authenticate(presented, at, selected), (token) => {
+        if (isRejection(token)) return token;
+        trail.issuer = token.issuer;
+        trail.clientId = token.clientId;
+        trail.token = token;
+        const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
+        return confirm(token, presentation);
+      });
+    if (issuerFor === undefined) return judgeFor(undefined);
+    return andThen(issuerFor(request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : reject('token.tenant')));
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -104,7 +122,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = {};
     const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
-    let outcome: Awaitable<Access<C> | Rejection | undefined>;
+    let outcome: Awaitable<ConfirmedToken | Rejection | undefined>;
     try {
       const judgement = judge(request, trail);
       outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
@@ -114,14 +132,24 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     return andThen(outcome, (known) => conclude(known, trail, start));
   }
 
-  function conclude(outcome: Access<C> | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
+  function conclude(outcome: ConfirmedToken | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
     if (outcome === undefined) return passage();
-    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : outcome;
+    const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, trail.token);
     if (sink.observed()) publish(result, trail, start);
     return result;
   }
 
-  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken): Access<C> {
+  /** What a function of the application throws is our fault, as a clock is that fails. */
+  function objectionTo(access: Access<C>, requirements: PreparedRequirements): Rejection | undefined {
+    try {
+      return authorizeToken(access, requirements, settings);
+    } catch (error) {
+      return reject('unavailable.internal', { detail: nameOf(error) });
+    }
+  }
+
+  function grant(confirmed: ConfirmedToken, token: AuthenticatedToken | undefined): Access<C> | Refusal {
+    if (token === undefined) return refusal(reject('unavailable.internal', { detail: 'confirmed, and not authenticated' }), undefined);
     const { fields: own } = confirmed;
     const fields = own.length + always.length === 0 ? NO_FIELDS : Object.freeze([...own, ...always]);
     // The type of further claims is the application's word; iss, exp and aud were checked.
@@ -169,16 +197,16 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       return decision;
     },
     authorize(access, requirements) {
-      const objection = authorizeToken(access, requirements);
+      const objection = objectionTo(access, requirements);
       if (objection === undefined) return access;
-      const { scheme, issuer, claims } = access;
+      const { scheme, issuer, clientId } = access;
       const result = refusal(objection, scheme);
-      if (sink.observed()) publish(result, { scheme, issuer, clientId: claims.client_id }, 0);
+      if (sink.observed()) publish(result, { scheme, issuer, clientId }, 0);
       return result;
     },
     async ready() {
       const store = async (): Promise<void> => dpopSettings?.replay?.ready?.();
-      await Promise.all([authenticate.ready(), settings.certificatePolicy?.ready?.(), store()]);
+      await Promise.all([authenticate.ready(), metadata?.ready(), settings.certificatePolicy?.ready?.(), store()]);
     },
     async close() {
       signals.close();
@@ -188,6 +216,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       authenticate.revokeKey(thumbprint);
       signals.check();
     },
+    metadata,
   };
 }
 
@@ -205,13 +234,40 @@ function readCertificate(
   }
 }
 
+/** What the list of the API says of a token. Anything but `false` refuses, and what is neither that nor `true` is our fault. */
+function revocation(isRevoked: IsRevoked): (token: ConfirmedToken) => Awaitable<Rejection | undefined> {
+  const failed = (error: unknown): Rejection => reject('unavailable.is_revoked', { detail: nameOf(error) });
+  const judge = (answer: unknown): Rejection | undefined =>
+    answer === false ? undefined : reject(answer === true ? 'token.revoked' : 'unavailable.is_revoked');
+  return (token) => {
+    try {
+      const answer = isRevoked(token);
+      return answer instanceof Promise ? answer.then(judge, failed) : judge(answer);
+    } catch (error) {
+      return failed(error);
+    }
+  };
+}
+
 function outcomeOf(
   result: Access | Refusal,
 ): Pick<ResourceEvent, 'outcome' | 'reason' | 'text' | 'detail' | 'expected' | 'received' | 'confirmations'> {
-  if (result.granted) return { outcome: 'granted', confirmations: result.confirmations.map(({ member }) => member) };
-  const { rejected, detail, expected, received } = result.rejection;
+  if (!result.granted) {
+    return { outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused', ...whyOf(result.rejection) };
+  }
+  const confirmations = result.confirmations.map(({ member }) => member);
+  return result.audited === undefined
+    ? { outcome: 'granted', confirmations }
+    : { outcome: 'audited', confirmations, ...whyOf(result.audited) };
+}
+
+function whyOf({
+  rejected,
+  detail,
+  expected,
+  received,
+}: Rejection): Pick<ResourceEvent, 'reason' | 'text' | 'detail' | 'expected' | 'received'> {
   return {
-    outcome: isUnavailable(result.rejection) ? 'unavailable' : 'refused',
     reason: rejected,
     text: REASONS[rejected].text,
     ...(detail !== undefined && { detail }),

@@ -1,5 +1,11 @@
-/** An OAuth error code of a refusal (RFC 6750 §3.1, RFC 9449 §7.1 and §9). */
-export type ErrorCode = 'invalid_request' | 'invalid_token' | 'insufficient_scope' | 'invalid_dpop_proof' | 'use_dpop_nonce';
+/** An OAuth error code of a refusal (RFC 6750 §3.1, RFC 9449 §7.1 and §9, RFC 9470 §3). */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'insufficient_user_authentication'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce';
 
 /** What a reason means to the client (status, code) and to the people who run the API (text). */
 export interface ReasonRow {
@@ -42,6 +48,10 @@ export const REASONS = {
     status: 425,
     text: "The request came in TLS early data (Early-Data: 1), which can be replayed (RFC 8470). The client repeats it after the handshake; or set earlyData: 'accept'.",
   },
+  'request.no_metadata': {
+    status: 404,
+    text: 'The request is for metadata of a resource (RFC 9728) that is not published here. With several resources in one application, mount the metadata of each before them.',
+  },
   'request.token_too_long': { status: 400, error: 'invalid_request', text: 'The access token is longer than this resource reads.' },
 
   'token.not_jwt': {
@@ -62,7 +72,12 @@ export const REASONS = {
   'token.typ': {
     status: 401,
     error: 'invalid_token',
-    text: 'The header says that this JWT is no access token: typ must be at+jwt (RFC 9068 §4).',
+    text: 'The header says that this JWT is no access token: typ must be at+jwt (RFC 9068 §4). Some servers write something else: name yours with provider.',
+  },
+  'token.not_an_access_token': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'Neither typ and aud nor the claims of the token show that it is an access token, and not an ID token or another token of its server.',
   },
   'token.algorithm': { status: 401, error: 'invalid_token', text: 'The algorithm is not on the list of this issuer (RFC 8725 §3.1).' },
   'token.critical_extension': {
@@ -75,11 +90,42 @@ export const REASONS = {
     error: 'invalid_token',
     text: 'The token is not from the issuer that this resource trusts; issuers are compared exactly (RFC 9068 §4).',
   },
+  'token.tenant': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'issuerFor named no issuer that is registered, so no token is accepted for this request.',
+  },
   'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
   'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },
+  'token.inactive': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The authorization server says that the token is not active (RFC 7662 §2.2): expired, revoked, or never issued by it.',
+  },
+  'token.revoked': { status: 401, error: 'invalid_token', text: 'isRevoked said that the token is revoked.' },
+  'token.decryption': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is encrypted (JWE) and cannot be decrypted: by another key or algorithm than those of this resource, or altered.',
+  },
+  'token.not_encrypted': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The access token is not encrypted, and this resource requires that it is (RFC 9068 §4).',
+  },
+  'token.mismatch': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token and what the authorization server says of it are about different subjects or clients.',
+  },
   'token.expired': { status: 401, error: 'invalid_token', text: 'The token has expired (exp).' },
   'token.not_yet_valid': { status: 401, error: 'invalid_token', text: 'The token is not valid yet (nbf or iat lie in the future).' },
-  'token.audience': { status: 401, error: 'invalid_token', text: 'The token is for another resource (aud).' },
+  'token.audience': { status: 401, error: 'invalid_token', text: 'The token is for another resource (aud), or does not say for which.' },
+  'token.client': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The token names no resource (aud), and its client is not on the list of those whose tokens are for this one (clientIds).',
+  },
   'token.claim': {
     status: 401,
     error: 'invalid_token',
@@ -309,7 +355,39 @@ export const REASONS = {
 
   'scope.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a scope that the route requires.' },
 
+  'claims.insufficient': { status: 403, error: 'insufficient_scope', text: 'A claim is missing, or is not what the route requires.' },
+  'roles.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a role that the route requires.' },
+  'permissions.insufficient': { status: 403, error: 'insufficient_scope', text: 'The token lacks a permission that the route requires.' },
+  'authorization_details.insufficient': {
+    status: 403,
+    error: 'insufficient_scope',
+    text: 'No element of authorization_details (RFC 9396) grants what the route requires.',
+  },
+  'confirmation.required': {
+    status: 401,
+    error: 'invalid_token',
+    text: 'The route requires a token that is bound in another way, to a certificate (x5t#S256) or a DPoP key (jkt).',
+  },
+  'step_up.acr': {
+    status: 401,
+    error: 'insufficient_user_authentication',
+    text: 'The route requires that the user authenticated in another way (acr, RFC 9470).',
+  },
+  'step_up.max_age': {
+    status: 401,
+    error: 'insufficient_user_authentication',
+    text: 'The route requires that the user authenticated more recently (auth_time, RFC 9470), or the token does not say when.',
+  },
+
   'unavailable.keys': { status: 503, text: 'The keys of the issuer cannot be had, so no token can be judged.' },
+  'unavailable.introspection': {
+    status: 503,
+    text: 'The authorization server could not be asked about the token, or gave no answer that can be used. detail says what happened.',
+  },
+  'unavailable.is_revoked': {
+    status: 503,
+    text: 'isRevoked failed, or returned neither true nor false, so it cannot be known whether the token is revoked.',
+  },
   'unavailable.certificate': { status: 503, text: 'The source of certificates failed.' },
   'unavailable.revocation': {
     status: 503,
@@ -336,6 +414,9 @@ export interface Rejection {
   readonly received?: string;
   /** Scopes that the route requires, space-separated (RFC 6750 §3). */
   readonly scope?: string;
+  /** Ways of authenticating the user of which the route requires one, space-separated, and seconds since then at most (RFC 9470 §3). */
+  readonly acrValues?: string;
+  readonly maxAge?: number;
   /** Schemes whose challenge carries the error, where it is not simply the one the client used. */
   readonly schemes?: readonly Scheme[];
   /** Seconds after which another attempt makes sense, where the fault is ours. */

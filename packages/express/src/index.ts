@@ -72,6 +72,11 @@ export interface HoldfastMiddleware extends Middleware {
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. */
   revokeKey(thumbprint: string): void;
+  /**
+   * Serves only the metadata of the resource (RFC 9728), and lets every other request pass, unjudged. For an application that mounts
+   * the protection under a path, or has several: `app.use(protection.metadata)` before them, at the root.
+   */
+  readonly metadata: Middleware;
 }
 
 /** How this application wants to hear of refusals. */
@@ -110,6 +115,17 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   const resource = isResource(options) ? options : protectedResource(options);
   const answer = refusals === 'next' ? handOn : respond;
 
+  /** The document of the resource, where the request is for it. */
+  const publish = (view: ProtectedResourceRequest, response: ServerResponse, next: Next): boolean => {
+    const published = resource.metadata?.answer(view);
+    if (published === undefined) return false;
+    if (published instanceof Promise) published.then((known) => sendRefusal(response, known)).catch(next);
+    else sendRefusal(response, published);
+    return true;
+  };
+  const metadata: Middleware = (request, response, next) => {
+    if (!publish(nodeRequest(request, request.originalUrl), response, next)) next();
+  };
   const carryOut = (result: Access | Refusal, view: ProtectedResourceRequest, response: ServerResponse, next: Next): void => {
     // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
     if (response.headersSent || response.destroyed) return;
@@ -121,6 +137,7 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   };
   const protect: Middleware = (request, response, next) => {
     const view = nodeRequest(request, request.originalUrl);
+    if (publish(view, response, next)) return;
     const result = resource.verify(view);
     if (result instanceof Promise) result.then((known) => carryOut(known, view, response, next)).catch(next);
     else carryOut(result, view, response, next);
@@ -129,6 +146,7 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
     ready: () => resource.ready(),
     close: () => resource.close(),
     revokeKey: (thumbprint: string) => resource.revokeKey(thumbprint),
+    metadata,
   });
 }
 

@@ -3,6 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   type Access,
   type AccessTokenClaims,
+  type Answer as MetadataAnswer,
   type PreparedRequirements,
   prepareRequirements,
   type ProtectedResource,
@@ -70,6 +71,7 @@ const authorizing = slot<true>();
  * Protects the context it is registered in, and those within it: a request reaches a route only with an access token that was sent
  * by the client it is bound to. Every other request is refused in `onRequest`, before its body is read. At the root that is the whole
  * application, answers to unknown routes included; inside of a plugin it is that plugin, and what stands beside it stays as it is.
+ * At the root it also serves the metadata of the resource (RFC 9728), to anybody.
  *
  * Takes the options of the resource, or `{ resource }`. Options, policies and `strictRoutes` are checked when the application
  * starts: it rejects with one `TypeError` that lists every problem. Await the registration, for a route that is declared before it
@@ -109,9 +111,11 @@ async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<
   if (!shared) app.addHook('preClose', () => resource.close());
 
   app.addHook('onRequest', (request, reply, done) => {
+    const view = nodeRequest(request.raw, request.originalUrl);
+    const published = resource.metadata?.answer(view);
+    if (published !== undefined) return publish(published, reply, done);
     const policy = policyOf(request.routeOptions.config);
     if (policy === 'public') return done();
-    const view = nodeRequest(request.raw, request.originalUrl);
     const carryOut = (result: Access | Refusal): void => {
       // Somebody has answered in the meantime (a time limit), or the client has gone: there is nothing left to protect.
       if (reply.sent || isOver(reply.raw)) return;
@@ -196,7 +200,13 @@ function fieldsOf(reply: HoldfastReply): Parameters<typeof setFields>[0] {
   return { getHeader: (name) => reply.getHeader(name), setHeader: (name, lines) => reply.header(name, lines) };
 }
 
-function respond(refusal: Refusal, reply: HoldfastReply): void {
+/** The metadata of the resource (RFC 9728). */
+function publish(published: Promise<MetadataAnswer> | MetadataAnswer, reply: HoldfastReply, done: Done): void {
+  if (published instanceof Promise) published.then((known) => respond(known, reply)).catch(done);
+  else respond(published, reply);
+}
+
+function respond(refusal: MetadataAnswer, reply: HoldfastReply): void {
   reply.code(refusal.status);
   setFields(fieldsOf(reply), refusal.fields);
   if (refusal.body === undefined) return void reply.send();

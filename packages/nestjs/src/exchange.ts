@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import type { Fields, ProtectedResourceRequest } from '@holdfast/core';
-import { type FieldTarget, isOver, nodeRequest, setFields } from '@holdfast/core/node';
+import type { Answer, Fields, ProtectedResourceRequest } from '@holdfast/core';
+import { type FieldTarget, isOver, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
 import type { ExecutionContext } from '@nestjs/common';
 
 type Message = (IncomingMessage | Http2ServerRequest) & { readonly originalUrl?: string };
@@ -12,6 +12,8 @@ export interface Exchange {
   /** Whether somebody has answered already, or the client has gone. */
   over(): boolean;
   setFields(fields: Fields): void;
+  /** Answers in the place of a route, past the framework. */
+  answer(answer: Answer): void;
 }
 
 /**
@@ -38,11 +40,16 @@ export function exchangeOf(request: unknown, response: unknown): Exchange | unde
   const raw = [response, member(response, 'raw')].find(isResponse);
   const over = (): boolean => raw !== undefined && isOver(raw);
   const target = isReply(response) ? fieldsOf(response) : raw;
-  return { view, over, setFields: (fields) => (target === undefined || over() ? undefined : setFields(target, fields)) };
+  return {
+    view,
+    over,
+    setFields: (fields) => (target === undefined || over() ? undefined : setFields(target, fields)),
+    answer: (answer) => (raw === undefined ? undefined : sendRefusal(raw, answer)),
+  };
 }
 
 /** The view of a request: the same for the request of a framework and for the message of Node inside it. */
-export function viewOf(request: unknown): ProtectedResourceRequest | undefined {
+function viewOf(request: unknown): ProtectedResourceRequest | undefined {
   const message = messageOf(request);
   return message && nodeRequest(message, message.originalUrl);
 }

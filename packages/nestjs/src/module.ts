@@ -1,4 +1,4 @@
-import { type ProtectedResource, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
+import { type ProtectedResource, type ProtectedResourceOptions, protectedResource, type PublishedMetadata } from '@holdfast/core';
 import {
   type ConfigurableModuleAsyncOptions,
   ConfigurableModuleBuilder,
@@ -12,7 +12,7 @@ import {
   type Provider,
 } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
-import { viewOf } from './exchange.ts';
+import { type Exchange, exchangeOf } from './exchange.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
 
@@ -67,8 +67,10 @@ function isResource(options: HoldfastOptions): options is ProtectedResource {
 
 /** Resources that a module has made, and so has to close. */
 const made = new WeakSet<ProtectedResource>();
-/** Applications that have a global module, and those whose requests are seen when they begin. */
-const [globals, begun] = [new WeakSet<HttpAdapterHost>(), new WeakSet<HttpAdapterHost>()];
+/** Applications that have a global module. */
+const globals = new WeakSet<HttpAdapterHost>();
+/** The modules of the applications whose requests are seen when they begin. */
+const begun = new WeakMap<HttpAdapterHost, HoldfastModule[]>();
 
 const RESOURCE: Provider = {
   provide: HOLDFAST_RESOURCE,
@@ -93,6 +95,7 @@ const RESOURCE: Provider = {
 export class HoldfastModule extends Configurable implements OnApplicationBootstrap, OnApplicationShutdown {
   readonly #references: ModuleRef;
   readonly #ready: boolean;
+  #metadata: PublishedMetadata | undefined;
 
   constructor(references: ModuleRef, host: HttpAdapterHost, isGlobal: boolean, ready: boolean) {
     super();
@@ -105,8 +108,10 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
     this.#references = references;
     this.#ready = ready;
     // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
-    if (!begun.has(host)) beginEarly(host.httpAdapter);
-    begun.add(host);
+    const modules = begun.get(host) ?? [];
+    if (modules.push(this) > 1) return;
+    begun.set(host, modules);
+    beginEarly(host.httpAdapter, (exchange) => modules.some((module) => module.#publish(exchange)));
   }
 
   /** With options, or a resource that is made already. */
@@ -126,12 +131,22 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
         'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.',
       );
     }
+    this.#metadata = resource.metadata;
     if (this.#ready) await resource.ready();
   }
 
   async onApplicationShutdown(): Promise<void> {
     const resource = this.#resource();
     if (made.has(resource)) await resource.close();
+  }
+
+  /** Answers a request for the metadata of the resource (RFC 9728), which no route of the application is for. */
+  #publish(exchange: Exchange): boolean {
+    const published = this.#metadata?.answer(exchange.view);
+    if (published === undefined) return false;
+    if (published instanceof Promise) void published.then((known) => exchange.answer(known));
+    else exchange.answer(published);
+    return true;
   }
 
   /** Nest refuses to give one of request scope, and so to start: each request would have used up proofs of its own. */
@@ -142,13 +157,16 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
 Module({})(HoldfastModule);
 [ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
 
-/** Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined): void {
+/**
+ * Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. What is answered
+ * here goes no further.
+ */
+function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined, answers: (exchange: Exchange) => boolean): void {
   // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
   const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
   if (use === undefined) return;
-  platform?.use((request: object, _response: object, next: () => void) => {
-    viewOf(request);
-    next();
+  platform?.use((request: object, response: object, next: () => void) => {
+    const exchange = exchangeOf(request, response);
+    if (exchange === undefined || !answers(exchange)) next();
   });
 }

@@ -1,5 +1,11 @@
 import { createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
-import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from 'node:http';
 import { createServer } from 'node:https';
 import { TLSSocket } from 'node:tls';
 import { exportJWK, type JWK } from 'jose';
@@ -37,6 +43,8 @@ export interface AuthorizationServerOptions {
   readonly scopes?: readonly string[];
   /** Demand a nonce in every DPoP proof (RFC 9449 §8). */
   readonly dpopNonce?: boolean;
+  /** Resources whose tokens are opaque; those of others are JWTs. */
+  readonly opaque?: readonly string[];
   /** The endpoints with an alias; by default the token endpoint alone, so that for the others clients must use the plain one. */
   readonly aliases?: readonly MtlsEndpoint[];
   /** TLS ends before it: it listens in the clear, at the origins of this edge, and takes certificates from what the edge forwards. */
@@ -73,6 +81,10 @@ export interface AuthorizationServer {
   readonly ca: string;
   readonly audience: string;
   readonly secrets: Readonly<Record<ConfidentialClient, string>>;
+  /** The private key of the client `api-jwt`, with `alg` and `kid`. */
+  readonly apiKey: JWK;
+  /** The requests to the introspection endpoint: at which origin (by Host), and with what. */
+  readonly introspections: readonly { readonly origin: string; readonly headers: IncomingHttpHeaders }[];
   readonly publicJwk: JWK;
   /** The same key in SPKI, PEM. */
   readonly publicKeyPem: string;
@@ -89,15 +101,22 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   const secrets = generateSecrets();
   const signer = await generateSigningKey('ES256', randomUUID());
 
+  const apiSigner = await generateSigningKey('ES256', randomUUID());
+  const introspections: { origin: string; headers: IncomingHttpHeaders }[] = [];
+
   let handler: RequestListener = (_request, response) => response.writeHead(503).end();
-  const listener: RequestListener = (request, response) => handler(request, response);
+  const listener: RequestListener = (request, response) => {
+    const { url, headers } = request;
+    if (url === ENDPOINTS.introspection_endpoint) introspections.push({ origin: `https://${headers.host}`, headers });
+    handler(request, response);
+  };
   const servers = serversOf(pki, edge, listener);
   const [port = 0, mtlsPort = 0] = await Promise.all(servers.map((server) => listen(server)));
   const { issuer, mtlsOrigin } = edge ?? { issuer: `https://localhost:${port}`, mtlsOrigin: `https://127.0.0.1:${mtlsPort}` };
 
   const provider = new Provider(issuer, {
     ...(await configuration(options, audience, signer)),
-    clients: clientMetadata(clients, secrets, scopesOf(options)),
+    clients: clientMetadata(clients, secrets, scopesOf(options), apiSigner.publicJwk),
     // oidc-provider has no switch for aliases: they are plain metadata
     discovery: { mtls_endpoint_aliases: Object.fromEntries(aliases.map((name) => [name, mtlsOrigin + ENDPOINTS[name]])) },
   });
@@ -113,6 +132,8 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     ca: pki.ca,
     audience,
     secrets,
+    apiKey: { ...(await exportJWK(apiSigner.privateKey)), alg: apiSigner.alg, ...(apiSigner.kid !== undefined && { kid: apiSigner.kid }) },
+    introspections,
     publicJwk: signer.publicJwk,
     publicKeyPem: createPublicKey({ key: { ...signer.publicJwk }, format: 'jwk' })
       .export({ type: 'spki', format: 'pem' })
@@ -143,17 +164,29 @@ async function configuration(options: AuthorizationServerOptions, audience: stri
   return {
     jwks: { keys: [{ ...(await exportJWK(signer.privateKey)), kid: signer.kid, use: 'sig', alg: signer.alg }] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
-    clientDefaults: { id_token_signed_response_alg: 'ES256' }, // asked even of clients that never get an ID token
+    // asked even of clients that never get such a token
+    clientDefaults: { id_token_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
     scopes: ['openid', ...scopes],
     ttl: { AccessToken: 300, ClientCredentials: 300, IdToken: 300, Interaction: 300, Session: 300, Grant: 300 },
     findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
     clientBasedCORS: (_ctx, origin, client) => client.redirectUris?.some((uri) => new URL(uri).origin === origin) ?? false,
     // without the tls methods in this list their clients are refused as invalid_client_metadata, whatever features.mTLS says
-    clientAuthMethods: ['client_secret_basic', 'none', 'tls_client_auth', 'self_signed_tls_client_auth'],
+    clientAuthMethods: [
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      'none',
+      'tls_client_auth',
+      'self_signed_tls_client_auth',
+    ],
     features: {
       devInteractions: { enabled: true },
       clientCredentials: { enabled: true },
-      introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) => client.clientId.startsWith('api-') || client.clientId === token.clientId,
+      },
+      jwtIntrospection: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId },
       dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => options.dpopNonce ?? false },
       mTLS: {
@@ -175,7 +208,7 @@ async function configuration(options: AuthorizationServerOptions, audience: stri
         getResourceServerInfo: (_ctx, resource) => ({
           audience: resource,
           scope: scopes.join(' '),
-          accessTokenFormat: 'jwt',
+          accessTokenFormat: options.opaque?.includes(resource) ? 'opaque' : 'jwt',
           accessTokenTTL: 300,
           jwt: { sign: { alg: 'ES256' } },
         }),

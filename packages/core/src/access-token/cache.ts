@@ -7,7 +7,7 @@ import type { PresentedToken } from './extract.ts';
 export interface CacheLimits {
   /** Tokens that are kept at most. */
   readonly entries: number;
-  /** Bytes that they may take, estimated from the lengths of the tokens. */
+  /** Bytes that they may take, estimated from the lengths of the tokens and of what introspection says of them. */
   readonly bytes: number;
   /** Seconds that one is kept at most. It is never kept beyond its `exp`. */
   readonly maxAge: number;
@@ -28,26 +28,40 @@ const ENTRY_BYTES = 700;
  */
 export function cached(authenticate: AuthenticateToken, limits: CacheLimits): AuthenticateToken {
   const entries = new LRUCache<string, Entry>({ max: limits.entries, maxSize: limits.bytes });
-  const remember = async (token: PresentedToken, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
-    const judged = await authenticate(token, now);
+  const remember = async (
+    token: PresentedToken,
+    now: EpochSeconds,
+    selected: string | undefined,
+  ): Promise<AuthenticatedToken | Rejection> => {
+    const judged = await authenticate(token, now, selected);
     if (isRejection(judged)) return judged;
     entries.set(
-      token.hash,
+      keyOf(token, selected),
       { token: judged, until: Math.min(judged.until, now + limits.maxAge) },
-      { size: ENTRY_BYTES + token.value.length },
+      { size: ENTRY_BYTES + judged.size },
     );
     return judged;
   };
-  const lookUp = (token: PresentedToken, now: EpochSeconds): AuthenticatedToken | Promise<AuthenticatedToken | Rejection> => {
-    const entry = entries.get(token.hash);
-    if (entry === undefined) return remember(token, now);
+  const lookUp = (
+    token: PresentedToken,
+    now: EpochSeconds,
+    selected?: string,
+  ): AuthenticatedToken | Promise<AuthenticatedToken | Rejection> => {
+    const key = keyOf(token, selected);
+    const entry = entries.get(key);
+    if (entry === undefined) return remember(token, now, selected);
     if (now < entry.until && entry.token.keyTrusted()) return entry.token;
-    entries.delete(token.hash);
-    return remember(token, now);
+    entries.delete(key);
+    return remember(token, now, selected);
   };
   return Object.assign(lookUp, {
     ready: () => authenticate.ready(),
     close: () => authenticate.close(),
     revokeKey: (thumbprint: string) => authenticate.revokeKey(thumbprint),
   });
+}
+
+/** What was judged for one tenant is not used for another. */
+function keyOf({ hash }: PresentedToken, selected: string | undefined): string {
+  return selected === undefined ? hash : `${hash} ${selected}`;
 }

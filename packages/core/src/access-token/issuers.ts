@@ -1,55 +1,160 @@
-import type { JSONWebKeySet } from 'jose';
-import { fetchKeySet } from '#fetch-key-set';
 import { warn } from '#runtime';
-import type { Fetch, FetchLimits } from '../discovery/fetch-json.ts';
-import { discover } from '../discovery/metadata.ts';
-import { jwkOfPem, type KeyRefresh, type KeySet, remoteKeySet, staticKeySet } from '../keys/key-set.ts';
+import type { KeySet } from '../keys/key-set.ts';
+import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
+import { type AuthenticatedToken, authenticatedToken, type AuthenticateToken, deepFreeze } from './authenticated-token.ts';
+import type { Decrypt } from './decrypt.ts';
+import type { PresentedToken } from './extract.ts';
+import { type Introspect, introspection, type IntrospectionOptions } from './introspection.ts';
+import { type IssuerKeyOptions, keysOfIssuer } from './issuer-keys.ts';
+import { type AuthenticateJwt, type DecodedJwt, decodeJwtToken, jwtAccessToken, type JwtAccessTokenOptions } from './jwt.ts';
 
-/** Where the keys of an issuer come from. */
-export type KeyOrigin =
-  | { readonly jwks: JSONWebKeySet }
-  | { readonly pem: readonly string[] }
-  /** Without `uri`, the `jwks_uri` of the issuer's metadata. */
-  | ({ readonly uri: string | undefined } & KeyRefresh & FetchLimits);
+/**
+ * Which tokens are introspected. `auto`: those that are no JWT. `always`: all; a JWT is verified here first, and both must hold, so
+ * that one that was revoked is refused. `only`: all, and none is verified here, for servers whose JWTs only they can read.
+ */
+export type IntrospectionMode = 'auto' | 'always' | 'only';
 
-export interface IssuerOptions {
+/** An issuer that was registered beforehand, with what judges its tokens. */
+export interface TrustedIssuer {
   readonly issuer: string;
-  readonly audience: readonly string[];
-  readonly keys: KeyOrigin;
-  readonly fetch: Fetch;
-  readonly now: () => EpochSeconds;
+  readonly jwt: AuthenticateJwt;
+  readonly keys: KeySet;
+  readonly introspect: Introspect | undefined;
+  readonly mode: IntrospectionMode;
+  /** Whether keys are needed at all. */
+  readonly needsKeys: boolean;
 }
 
-/** The keys of an issuer: given, or found by discovery and fetched. Nothing is fetched before the first token, or `ready()`. */
-export function keysOfIssuer(options: IssuerOptions): KeySet {
-  const { keys, now } = options;
-  if ('jwks' in keys) return staticKeySet(Promise.resolve(keys.jwks.keys));
-  if ('pem' in keys) return staticKeySet(Promise.all(keys.pem.map(jwkOfPem)), 'ignored');
-  const { uri } = keys;
-  return remoteKeySet(uri === undefined ? discoveredKeys(options, keys) : () => fetchKeySet(uri, options.fetch, keys), now, keys);
+export interface TrustedIssuerOptions extends IssuerKeyOptions, Omit<JwtAccessTokenOptions, 'keys' | 'issuer' | 'audience'> {
+  readonly introspection:
+    | (Omit<IntrospectionOptions, keyof JwtAccessTokenOptions | 'fetch' | 'now'> & { readonly mode: IntrospectionMode })
+    | undefined;
 }
 
-function discoveredKeys({ issuer, audience, fetch }: IssuerOptions, limits: FetchLimits): () => Promise<readonly unknown[]> {
-  let uri: string | undefined;
-  return async () => {
-    uri ??= await findKeys();
-    try {
-      return await fetchKeySet(uri, fetch, limits);
-    } catch (error) {
-      // The issuer may have moved its keys: ask again where they are.
-      uri = undefined;
-      throw error;
-    }
+/** What judges the tokens of one issuer. */
+export function trustedIssuer(options: TrustedIssuerOptions): TrustedIssuer {
+  const keys = keysOfIssuer(options);
+  const asking = options.introspection;
+  const mode = asking?.mode ?? 'auto';
+  return {
+    issuer: options.issuer,
+    keys,
+    jwt: jwtAccessToken({ ...options, keys }),
+    introspect: asking && introspection({ ...options, ...asking, keys }),
+    mode,
+    needsKeys: mode !== 'only' || asking?.signed === true,
   };
+}
 
-  async function findKeys(): Promise<string> {
-    const { jwks_uri, protected_resources: resources } = await discover(issuer, fetch, limits);
-    if (resources !== undefined && !resources.some((resource) => audience.includes(resource))) {
-      warn(
-        `${issuer} lists the resources that it issues tokens for (protected_resources), and ${audience.join(' or ')} is not among them.`,
-      );
+/**
+ * Authenticates the tokens of several issuers, each by its own keys alone: the issuer is found by the `iss` that the token claims,
+ * among those that are registered, and only then judged (RFC 8725 §3.8). A token of any other is refused without a call to anybody.
+ * What is encrypted to the resource is decrypted first. A token that is no JWT belongs to the one issuer that introspects, or to the selected one.
+ */
+export function trustedIssuers(trusted: readonly TrustedIssuer[], decrypt?: Decrypt): AuthenticateToken {
+  const registered = new Map(trusted.map((one) => [one.issuer, one]));
+  const [alone] = trusted.length === 1 ? trusted : [];
+  const asked = trusted.filter(({ introspect }) => introspect !== undefined);
+
+  /** One alone judges every token, and so tells in its own words what is wrong with it. */
+  function issuerOf({ claims }: DecodedJwt, selected: string | undefined): TrustedIssuer | Rejection {
+    const found = alone ?? (typeof claims.iss === 'string' ? registered.get(claims.iss) : undefined);
+    if (found === undefined || (selected !== undefined && found.issuer !== selected)) {
+      return reject('token.issuer', { expected: selected ?? `one of ${registered.size}` });
     }
-    return jwks_uri;
+    return found;
   }
+
+  async function authenticate(token: PresentedToken, now: EpochSeconds, selected?: string): Promise<AuthenticatedToken | Rejection> {
+    if (selected !== undefined && !registered.has(selected)) return reject('token.tenant');
+    const isEncrypted = decrypt !== undefined && token.value.split('.').length === 5;
+    const compact = isEncrypted ? await decrypt(token.value) : token.value;
+    if (typeof compact !== 'string') return compact;
+    if (!isEncrypted && !looksLikeJwt(compact)) {
+      const opaque = selected === undefined ? (asked.length === 1 ? asked[0] : undefined) : registered.get(selected);
+      if (opaque?.introspect !== undefined) return opaque.introspect(token, now);
+    }
+    if (!isEncrypted && decrypt?.required === true) return reject('token.not_encrypted');
+    const jwt = decodeJwtToken(compact);
+    if (isRejection(jwt)) return jwt;
+    const issuer = issuerOf(jwt, selected);
+    return isRejection(issuer) ? issuer : judge(issuer, token, jwt, now);
+  }
+
+  return Object.assign(authenticate, {
+    async ready() {
+      const outcomes = await Promise.allSettled(trusted.map(readyOf));
+      const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []));
+      await decrypt?.ready();
+      // With one issuer away, the tokens of the others are judged as always.
+      if (failures.length === trusted.length) throw failures[0];
+      for (const failure of failures) if (failure instanceof Error) warn(failure.message);
+    },
+    async close() {
+      await Promise.all(trusted.map(({ keys }) => keys.close()));
+    },
+    revokeKey(thumbprint: string) {
+      for (const { keys } of trusted) keys.revokeKey(thumbprint);
+    },
+  });
+}
+
+/**
+ * Whether somebody might take a token for a JWS: three segments, the first of which says something like a JSON object to a decoder
+ * that is as lenient as they come. What looks like one and fails here is asked of nobody, or another spelling of a JWT that is
+ * refused here would be accepted where it is read leniently.
+ */
+function looksLikeJwt(token: string): boolean {
+  const [first = '', ...others] = token.split('.');
+  if (others.length !== 2) return false;
+  const letters = first
+    .replaceAll('-', '+')
+    .replaceAll('_', '/')
+    .replaceAll(/[^A-Za-z0-9+/]/g, '');
+  const text = atob(letters.slice(0, letters.length - (letters.length % 4)));
+  return /^(?:\u00ef\u00bb\u00bf)?\s*\{/.test(text);
+}
+
+async function readyOf({ introspect, keys, needsKeys }: TrustedIssuer): Promise<void> {
+  await introspect?.ready();
+  if (needsKeys) await keys.ready();
+}
+
+async function judge(
+  issuer: TrustedIssuer,
+  token: PresentedToken,
+  jwt: DecodedJwt,
+  now: EpochSeconds,
+): Promise<AuthenticatedToken | Rejection> {
+  const { introspect, mode } = issuer;
+  if (introspect !== undefined && mode === 'only') {
+    // Not verified, so it can only bind the token further, and never grant anything.
+    return jwt.claims.iss === undefined || jwt.claims.iss === issuer.issuer
+      ? introspect(token, now, { claims: jwt.claims, verified: false })
+      : reject('token.issuer', { expected: issuer.issuer });
+  }
+  const local = await issuer.jwt(jwt, now);
+  if (isRejection(local) || introspect === undefined || mode === 'auto') return local;
+  const remote = await introspect(token, now, { claims: jwt.claims, verified: true });
+  return isRejection(remote) ? remote : both(local, remote);
+}
+
+/** A JWT that was verified here, and that its server says is active: of what they say, the stricter stands. */
+function both(local: AuthenticatedToken, remote: AuthenticatedToken): AuthenticatedToken | Rejection {
+  const differ = (name: string): boolean =>
+    local.claims[name] !== undefined && remote.claims[name] !== undefined && local.claims[name] !== remote.claims[name];
+  const different = ['sub', 'client_id', 'jti'].find(differ);
+  if (different !== undefined) return reject('token.mismatch', { detail: different });
+  const saysScopes = 'scope' in remote.claims || 'scp' in remote.claims;
+  return authenticatedToken({
+    ...local,
+    // What the server says now is newer than what it wrote into the token; when it ends is the earlier of both.
+    claims: deepFreeze({ ...local.claims, ...remote.claims, exp: Math.min(local.claims.exp, remote.claims.exp) }),
+    until: Math.min(local.until, remote.until),
+    keyTrusted: () => local.keyTrusted() && remote.keyTrusted(),
+    scopes: saysScopes ? Object.freeze(local.scopes.filter((scope) => remote.scopes.includes(scope))) : local.scopes,
+    statements: [...local.statements, ...remote.statements],
+    size: local.size + remote.size,
+  });
 }

@@ -6,10 +6,18 @@ import {
   type AccessTokenClaims,
   type AuthenticatedToken,
   authenticatedToken,
-  type AuthenticateToken,
+  type BindingRules,
   deepFreeze,
 } from './authenticated-token.ts';
-import type { PresentedToken } from './extract.ts';
+import { clientOf, notAnAccessToken, scopesIn, type TokenShape, typeOf } from './shape.ts';
+
+/** A JWS in compact form (RFC 7515 §7.1), read and not verified. */
+export interface DecodedJwt {
+  readonly compact: string;
+  readonly header: ProtectedHeaderParameters;
+  /** Worth nothing until the signature holds. */
+  readonly claims: JWTPayload;
+}
 
 export interface JwtAccessTokenOptions {
   /** The issuer identifier, compared exactly. */
@@ -20,87 +28,97 @@ export interface JwtAccessTokenOptions {
   readonly algorithms: readonly string[];
   /** Seconds by which `exp`, `nbf` and `iat` may be missed. */
   readonly clockTolerance: number;
-  /** Claims that must be there besides `iss`, `exp` and `aud`. */
-  readonly requiredClaims: readonly string[];
+  readonly shape: TokenShape;
+  /** Clients whose tokens need no `aud`, where the shape allows that. */
+  readonly clientIds: readonly string[];
+  readonly binding: BindingRules;
   readonly keys: KeySet;
 }
 
+/** Judges the JWTs of one issuer. */
+export type AuthenticateJwt = (jwt: DecodedJwt, now: EpochSeconds) => Promise<AuthenticatedToken | Rejection>;
+
 const BASE64URL = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$/;
 
-/**
- * Authenticates JWT access tokens (RFC 9068 §4, RFC 8725). jose is the judge of signatures and claims; what it is lenient in
- * is refused before: padding, white space and stray bits in base64url, `crit`, dates that are not finite.
- */
-export function jwtAccessToken(options: JwtAccessTokenOptions): AuthenticateToken {
-  const { keys } = options;
-  const authenticate = async ({ value: token }: PresentedToken, now: EpochSeconds): Promise<AuthenticatedToken | Rejection> => {
-    const header = readHeader(token, options);
-    if (isRejection(header)) return header;
-    const fitting = await keys.keysFor(header, now);
-    if (isRejection(fitting)) return fitting;
-    return verify(token, fitting, now, options);
-  };
-  return Object.assign(authenticate, {
-    ready: () => keys.ready(),
-    close: () => keys.close(),
-    revokeKey: (thumbprint: string) => keys.revokeKey(thumbprint),
-  });
-}
-
-/** All that can be said without a key. */
-function readHeader(
-  token: string,
-  { issuer, algorithms }: JwtAccessTokenOptions,
-): (ProtectedHeaderParameters & { alg: string }) | Rejection {
-  const segments = token.split('.');
+/** Reads three segments. What jose is lenient in is refused: padding, white space and stray bits in base64url. */
+export function decodeJwtToken(compact: string): DecodedJwt | Rejection {
+  const segments = compact.split('.');
   if (segments.length === 5) return reject('token.encrypted');
   if (segments.length !== 3) return reject('token.not_jwt');
   if (!segments.every((segment) => BASE64URL.test(segment))) return reject('token.malformed', { detail: 'base64url' });
-
-  let header: ProtectedHeaderParameters;
-  let claims: JWTPayload;
   try {
-    header = decodeProtectedHeader(token);
-    claims = decodeJwt(token);
+    return { compact, header: decodeProtectedHeader(compact), claims: decodeJwt(compact) };
   } catch {
     return reject('token.malformed', { detail: 'JSON' });
   }
+}
+
+/**
+ * Authenticates JWT access tokens of one issuer (RFC 9068 §4, RFC 8725). jose is the judge of signatures and claims; what it is
+ * lenient in is refused before: `crit`, dates that are not finite.
+ */
+export function jwtAccessToken(options: JwtAccessTokenOptions): AuthenticateJwt {
+  return async (jwt, now) => {
+    const header = checkHeader(jwt, options);
+    if (isRejection(header)) return header;
+    const fitting = await options.keys.keysFor(header, now);
+    if (isRejection(fitting)) return fitting;
+    return verify(jwt, fitting, now, options);
+  };
+}
+
+/** All that can be said without a key. */
+function checkHeader(
+  { header, claims }: DecodedJwt,
+  { issuer, algorithms, shape }: JwtAccessTokenOptions,
+): (ProtectedHeaderParameters & { alg: string }) | Rejection {
   const { alg, typ } = header;
   if (typeof alg !== 'string' || !algorithms.includes(alg)) return reject('token.algorithm', { expected: algorithms.join(' ') });
   if ('crit' in header) return reject('token.critical_extension');
-  if (!isAccessTokenType(typ)) return reject('token.typ', { expected: 'at+jwt' });
+  const type = typeOf(typ);
+  if (type === undefined || !shape.types.includes(type)) return reject('token.typ', { expected: shape.types.join(' ') });
   // Not trusted yet; it only spares the work for tokens that cannot pass.
   if (claims.iss !== issuer) return reject('token.issuer', { expected: issuer });
   return { ...header, alg };
 }
 
-/** A media type: in any case, and `application/` may be left out (RFC 7515 §4.1.9). */
-function isAccessTokenType(typ: unknown): boolean {
-  return typeof typ === 'string' && typ.toLowerCase().replace(/^application\//, '') === 'at+jwt';
-}
-
 async function verify(
-  token: string,
+  { compact, header, claims: unverified }: DecodedJwt,
   { keys, until }: FittingKeys,
   now: EpochSeconds,
   options: JwtAccessTokenOptions,
 ): Promise<AuthenticatedToken | Rejection> {
-  const { issuer, audience, algorithms, clockTolerance, requiredClaims } = options;
+  const { issuer, audience, algorithms, clockTolerance, shape, clientIds, binding } = options;
+  const namesAudience = shape.audience === 'aud' || unverified.aud !== undefined;
   for (const { key, imported } of keys) {
     try {
-      const { payload } = await jwtVerify(token, imported, {
+      const { payload } = await jwtVerify(compact, imported, {
         algorithms: [...algorithms],
         issuer,
-        audience: [...audience],
+        ...(namesAudience && { audience: [...audience] }),
         clockTolerance,
         currentDate: new Date(now * 1000),
-        requiredClaims: ['exp', ...requiredClaims],
+        requiredClaims: ['exp', ...shape.claims],
       });
       const wrong = wrongClaim(payload);
       if (wrong !== undefined) return reject('token.claim', { detail: wrong });
       const claims = deepFreeze(payload) as AccessTokenClaims;
       if (claims.iat !== undefined && claims.iat > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'iat' });
-      return authenticatedToken({ issuer, claims, until: Math.min(claims.exp + clockTolerance, until), keyTrusted: key.trusted });
+      const clientId = clientOf(claims, shape);
+      if (!namesAudience && !(clientId !== undefined && clientIds.includes(clientId))) return reject('token.client');
+      const another = notAnAccessToken(typeOf(header.typ), payload, shape);
+      if (another !== undefined) return another;
+      return authenticatedToken({
+        issuer,
+        claims,
+        until: Math.min(claims.exp + clockTolerance, until),
+        keyTrusted: key.trusted,
+        scopes: scopesIn(claims, shape.scope),
+        clientId,
+        statements: [claims],
+        binding,
+        size: compact.length,
+      });
     } catch (error) {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) return rejectionOf(error);
     }
@@ -136,8 +154,19 @@ const CLAIM_TYPES: Record<string, (value: unknown) => boolean> = {
   jti: isString,
   scope: isStrings,
   scp: isStrings,
+  acr: isString,
+  authorization_details: isAuthorizationDetails,
 };
 
-function wrongClaim(claims: JWTPayload): string | undefined {
+/** An array of objects, each with a type (RFC 9396 §2). */
+function isAuthorizationDetails(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every((detail: unknown) => typeof detail === 'object' && detail !== null && 'type' in detail && isString(detail.type))
+  );
+}
+
+/** The first claim whose type is wrong. */
+export function wrongClaim(claims: Readonly<Record<string, unknown>>): string | undefined {
   return Object.keys(CLAIM_TYPES).find((name) => claims[name] !== undefined && CLAIM_TYPES[name]?.(claims[name]) === false);
 }

@@ -1,13 +1,13 @@
 import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/authenticated-token.ts';
 import type { Fields } from '../challenge/refusal.ts';
 import type { Confirmation, ConfirmedToken } from '../confirmation/confirm-token.ts';
-import type { Scheme } from '../rejection.ts';
+import type { Rejection, Scheme } from '../rejection.ts';
 import type { AccessSignals } from './access-signals.ts';
 
 /** What a request was granted: the token is authentic, and was sent by the client it is bound to. Frozen. */
 export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends ConfirmedToken<C> {
   readonly granted: true;
-  /** False only for a token without `cnf` at a resource with `unconstrained: 'accept'`. */
+  /** False for a token without `cnf` at a resource with `unconstrained: 'accept'`, and where `audited` says why. */
   readonly confirmed: boolean;
   /**
    * Aborts when the access ends, so that a stream or a WebSocket can end with it: at `exp` (for a token that was accepted after
@@ -29,13 +29,16 @@ class Grant implements Omit<Access, keyof ConfirmedToken> {
   readonly scheme: Scheme;
   readonly confirmations: readonly Confirmation[];
   readonly confirmed: boolean;
+  readonly scopes: readonly string[];
+  readonly clientId: string | undefined;
+  readonly audited: Rejection | undefined;
   readonly fields: Fields;
   readonly #token: AuthenticatedToken;
   readonly #signals: AccessSignals;
   #signal: AbortSignal | undefined;
 
   constructor(
-    { issuer, claims, scheme, confirmations }: ConfirmedToken,
+    { issuer, claims, scheme, confirmations, scopes, clientId, audited }: ConfirmedToken,
     fields: Fields,
     token: AuthenticatedToken,
     signals: AccessSignals,
@@ -44,7 +47,10 @@ class Grant implements Omit<Access, keyof ConfirmedToken> {
     this.claims = claims;
     this.scheme = scheme;
     this.confirmations = confirmations;
-    this.confirmed = confirmations.length > 0;
+    this.confirmed = audited === undefined && confirmations.length > 0;
+    this.scopes = scopes;
+    this.clientId = clientId;
+    this.audited = audited;
     this.fields = fields;
     this.#token = token;
     this.#signals = signals;

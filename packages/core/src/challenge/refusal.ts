@@ -36,6 +36,14 @@ export function nonceFields(nonce: string): Fields {
   ];
 }
 
+/** An HTTP answer that is not the route's. */
+export interface Answer {
+  readonly status: number;
+  readonly fields: Fields;
+  /** JSON. */
+  readonly body?: object;
+}
+
 /** The HTTP answer to a request that is refused (RFC 6750 §3, RFC 9110 §11.6.1). */
 export interface Refusal {
   readonly granted: false;
@@ -60,6 +68,7 @@ const DESCRIPTIONS: Record<ErrorCode, string> = {
   invalid_dpop_proof: 'The DPoP proof is missing, malformed, expired, used before, or not made for this request and access token.',
   use_dpop_nonce: 'This resource requires a nonce in DPoP proofs: use the one in the DPoP-Nonce field of this response.',
   insufficient_scope: 'The access token does not have the scope that this request needs.',
+  insufficient_user_authentication: 'This request needs another, or a more recent, authentication of the user.',
 };
 
 /** A challenge that the resource offers, with the parameters it always has. */
@@ -89,12 +98,19 @@ export function refuse(
 ): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
   if (error === undefined && status !== 401) {
-    // RFC 8470 §5.2: after 425 the client knows by itself when to try again.
-    const wait: Fields = status === 425 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
+    // RFC 8470 §5.2: after 425 the client knows by itself when to try again, and after 404 that it need not.
+    const wait: Fields = status === 425 || status === 404 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
     return { granted: false, status, fields: [...wait, ...more.always], rejection };
   }
   const schemes = schemesWithError(rejection, offered, used);
-  const details = error && { error, error_description: DESCRIPTIONS[error], scope: rejection.scope };
+  const { scope, acrValues, maxAge } = rejection;
+  const details = error && {
+    error,
+    error_description: DESCRIPTIONS[error],
+    scope,
+    acr_values: acrValues,
+    max_age: maxAge === undefined ? undefined : String(maxAge),
+  };
   const challenges = offered.map(
     ({ scheme, parameters }) =>
       ['WWW-Authenticate', challenge(scheme, schemes.includes(scheme) ? { ...details, ...parameters } : parameters)] as const,

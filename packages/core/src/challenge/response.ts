@@ -1,7 +1,7 @@
-import { type Fields, namesIn, type Refusal, SHARED_LISTS } from './refusal.ts';
+import { type Answer, type Fields, namesIn, SHARED_LISTS } from './refusal.ts';
 
-/** A refusal as a response. The lines of one name become one line, as Fetch has it. */
-export function responseOf({ status, fields, body }: Refusal): Response {
+/** A refusal, or the metadata of the resource, as a response. The lines of one name become one line, as Fetch has it. */
+export function responseOf({ status, fields, body }: Answer): Response {
   const headers = new Headers();
   for (const [name, value] of fields) headers.append(name, value);
   if (body === undefined) return new Response(null, { status, headers });

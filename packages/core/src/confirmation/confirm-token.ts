@@ -2,9 +2,10 @@ import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/auth
 import type { PresentedToken } from '../access-token/extract.ts';
 import type { Certificate } from '../certificate/thumbprint.ts';
 import type { Fields } from '../challenge/refusal.ts';
-import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
+import { isRejection, type Reason, reject, type Rejection, type Scheme } from '../rejection.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from '../request.ts';
 import { slot } from '../slot.ts';
+import { type Binding, readBinding, UNBOUND } from './binding.ts';
 import type { DpopProof } from './proof.ts';
 
 /** A member of `cnf` that was confirmed, and the thumbprint it names. */
@@ -52,22 +53,30 @@ export interface ConfirmedToken<C extends AccessTokenClaims = AccessTokenClaims>
   readonly scheme: Scheme;
   /** Every member of `cnf` that is understood. Empty only where the resource accepts tokens without `cnf`. */
   readonly confirmations: readonly Confirmation[];
+  /** Wherever the issuer writes them. */
+  readonly scopes: readonly string[];
+  /** The client that the token was issued to, wherever the issuer writes it. */
+  readonly clientId: string | undefined;
+  /** Set in audit mode alone: why the request would be refused without it. */
+  readonly audited: Rejection | undefined;
   /** Fields that the response has to carry. */
   readonly fields: Fields;
 }
 
-const NONE: readonly never[] = Object.freeze([]);
-const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
-const HEX_THUMBPRINT = /^(?:[0-9a-f]{64}|[0-9a-f]{2}(?::[0-9a-f]{2}){31})$/i;
-
-/** What has to be confirmed of one token: each method with the thumbprint it has to find, and the scheme such a token comes with. */
-interface Binding {
-  readonly scheme: Scheme;
-  /** Empty only where the resource accepts tokens without `cnf`. */
-  readonly required: readonly { readonly method: ConfirmationMethod; readonly thumbprint: string }[];
-  /** What is confirmed when all of them are. */
-  readonly confirmations: readonly Confirmation[];
+/** For a while, some reasons are reported and not acted upon. */
+export interface AuditRules {
+  readonly reasons: readonly Reason[];
+  readonly until: EpochSeconds;
 }
+
+/** What stands between a sender that was confirmed and what has an effect. */
+export interface ConfirmRules {
+  readonly audit?: AuditRules | undefined;
+  /** What else may object to the token: a list of revoked ones. */
+  readonly lastly?: ((token: ConfirmedToken) => Awaitable<Rejection | undefined>) | undefined;
+}
+
+const NONE: readonly never[] = Object.freeze([]);
 
 /** Confirms the sender of an authenticated token. */
 export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentation) => Awaitable<ConfirmedToken | Rejection>;
@@ -77,91 +86,87 @@ export type ConfirmToken = (token: AuthenticatedToken, presentation: Presentatio
  * is understood must hold, and the scheme must be the bound one, both ways; other members are ignored; a `cnf` without one that
  * is understood is refused. What a token requires is read once per token, and confirmed on every request.
  */
-export function confirmToken(methods: readonly ConfirmationMethod[], unconstrained: 'refuse' | 'accept'): ConfirmToken {
+export function confirmToken(methods: readonly ConfirmationMethod[], { audit, lastly }: ConfirmRules = {}): ConfirmToken {
   const read = slot<Binding | Rejection>();
   return (token, presentation) => {
     let binding = read.get(token);
     if (binding === undefined) {
-      binding = readBinding(token.claims, methods, unconstrained);
+      binding = readBinding(token, methods);
       read.set(token, binding);
     }
-    if (isRejection(binding)) return binding;
-    const { issuer, claims } = token;
     const { scheme } = presentation.token;
+    let audited: Rejection | undefined;
+    if (isRejection(binding)) {
+      // Only a token that says nothing of a binding can be taken for one that is bound to nobody, and only as Bearer.
+      if (binding.rejected !== 'cnf.absent' || scheme !== 'Bearer' || !isAudited(binding, audit, presentation)) return binding;
+      audited = binding;
+      binding = UNBOUND;
+    }
+    const { issuer, claims, scopes, clientId } = token;
     if (scheme !== binding.scheme) return reject(scheme === 'Bearer' ? 'cnf.presented_as_bearer' : 'cnf.presented_as_dpop');
 
-    const { required, confirmations } = binding;
-    return andThen(confirmEach(required, presentation), (held) => {
+    const { required, confirmations: all } = binding;
+    return andThen(confirmEach(required, presentation, audit), (held) => {
       if (isRejection(held)) return held;
-      const sent = confirmedToken({ issuer, claims, scheme, confirmations, fields: held.fields });
-      return held.effects.length === 0 ? sent : andThen(takeEffect(held.effects), (objection) => objection ?? sent);
+      const { fields, effects, lacking } = held;
+      const confirmations = lacking === undefined ? all : Object.freeze(all.filter(({ member }) => !lacking.members.includes(member)));
+      const sent = confirmedToken({
+        issuer,
+        claims,
+        scheme,
+        confirmations,
+        scopes,
+        clientId,
+        audited: audited ?? lacking?.rejection,
+        fields,
+      });
+      if (lastly === undefined && effects.length === 0) return sent;
+      return andThen(lastly?.(sent), (revoked) => revoked ?? andThen(takeEffect(effects), (objection) => objection ?? sent));
     });
   };
+}
+
+function isAudited({ rejected }: Rejection, audit: AuditRules | undefined, { now }: Presentation): boolean {
+  return audit !== undefined && now < audit.until && audit.reasons.includes(rejected);
 }
 
 /** What the methods of one token have handed on. */
 interface Held {
   readonly fields: Fields;
   readonly effects: readonly Effect[];
+  /** What was not confirmed, and why, in audit mode. */
+  readonly lacking?: { readonly members: readonly string[]; readonly rejection: Rejection };
 }
 
 const NOTHING_HELD: Held = { fields: NONE, effects: NONE };
 
 /** One after the other: a method that refuses spares what the next would cost. */
-function confirmEach(required: Binding['required'], presentation: Presentation, i = 0, before = NOTHING_HELD): Awaitable<Held | Rejection> {
+function confirmEach(
+  required: Binding['required'],
+  presentation: Presentation,
+  audit: AuditRules | undefined,
+  i = 0,
+  before = NOTHING_HELD,
+): Awaitable<Held | Rejection> {
   const next = required[i];
   if (next === undefined) return before;
   return andThen(next.method.confirm(next.thumbprint, presentation), (held) => {
-    if (isRejection(held)) return held;
+    if (isRejection(held)) {
+      if (!isAudited(held, audit, presentation)) return held;
+      const lacking = { members: [...(before.lacking?.members ?? NONE), next.method.member], rejection: held };
+      return confirmEach(required, presentation, audit, i + 1, { ...before, lacking });
+    }
     const { fields, last } = held;
     const both =
       fields === undefined && last === undefined
         ? before
-        : { fields: before.fields.concat(fields ?? NONE), effects: before.effects.concat(last ?? NONE) };
-    return confirmEach(required, presentation, i + 1, both);
+        : { ...before, fields: before.fields.concat(fields ?? NONE), effects: before.effects.concat(last ?? NONE) };
+    return confirmEach(required, presentation, audit, i + 1, both);
   });
 }
 
 function takeEffect([effect, ...others]: readonly Effect[]): Awaitable<Rejection | undefined> {
   return effect === undefined ? undefined : andThen(effect(), (objection) => objection ?? takeEffect(others));
-}
-
-function readBinding(
-  claims: AccessTokenClaims,
-  methods: readonly ConfirmationMethod[],
-  unconstrained: 'refuse' | 'accept',
-): Binding | Rejection {
-  // Read as unbound they would be bearer tokens; some servers write them there (Janssen).
-  if ('x5t#S256' in claims || 'jkt' in claims) return reject('cnf.top_level');
-  const { cnf } = claims;
-  if (callsItselfDpop(claims) && !(isObject(cnf) && Object.hasOwn(cnf, 'jkt'))) return reject('cnf.presented_as_dpop');
-  if (!('cnf' in claims))
-    return unconstrained === 'accept' ? { scheme: 'Bearer', required: NONE, confirmations: NONE } : reject('cnf.absent');
-  if (!isObject(cnf)) return reject('cnf.malformed', { detail: 'cnf is no object' });
-  const understood = methods.filter(({ member }) => Object.hasOwn(cnf, member));
-  if (understood.length === 0) return reject('cnf.not_understood');
-  const required: { readonly method: ConfirmationMethod; readonly thumbprint: string }[] = [];
-  for (const method of understood) {
-    const thumbprint = cnf[method.member];
-    if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) {
-      const isHex = typeof thumbprint === 'string' && HEX_THUMBPRINT.test(thumbprint);
-      return reject(isHex ? 'cnf.hex_thumbprint' : 'cnf.malformed', { detail: method.member });
-    }
-    required.push({ method, thumbprint });
-  }
-  // With a DPoP key it is a DPoP token, whatever else it is bound to.
-  const scheme = understood.some((method) => method.scheme === 'DPoP') ? 'DPoP' : 'Bearer';
-  const confirmations = required.map(({ method: { member }, thumbprint }) => Object.freeze({ member, thumbprint }));
-  return { scheme, required, confirmations: Object.freeze(confirmations) };
-}
-
-/** `token_type` of an introspection response (RFC 9449 §6.2), or of a server that writes it into the token. */
-function callsItselfDpop({ token_type: type }: AccessTokenClaims): boolean {
-  return typeof type === 'string' && type.toLowerCase() === 'dpop';
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The one place where a token becomes a confirmed one. */

@@ -3,7 +3,10 @@ import { type Fetch, FetchFailure, fetchJson, type FetchLimits } from './fetch-j
 /** What Holdfast reads of an authorization server's metadata (RFC 8414 §2). It informs; no policy is weakened by it. */
 export interface AuthorizationServerMetadata {
   readonly issuer: string;
-  readonly jwks_uri: string;
+  /** What was looked for, `jwks_uri` or `introspection_endpoint`. */
+  readonly url: string;
+  /** The same endpoints for clients that authenticate by mutual TLS (RFC 8705 §5). */
+  readonly mtls_endpoint_aliases?: { readonly introspection_endpoint?: string };
   /** Resources that the server issues tokens for (RFC 9728 §4). */
   readonly protected_resources?: readonly string[];
 }
@@ -32,26 +35,41 @@ function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
 }
 
+/** The metadata of an issuer could not be had. The message says where it was looked for, and what was wrong there. */
+export class DiscoveryFailure extends Error {
+  override readonly name = 'DiscoveryFailure';
+}
+
 /**
  * Finds the metadata of an issuer. A document whose `issuer` is not the one asked for, compared code point by code point, is
- * not used, and neither is one without a secure `jwks_uri` (RFC 8414 §3.3).
+ * not used, and neither is one without a secure URL for what is needed (RFC 8414 §3.3).
  */
-export async function discover(issuer: string, fetch: Fetch, limits: FetchLimits): Promise<AuthorizationServerMetadata> {
+export async function discover(
+  issuer: string,
+  needed: 'jwks_uri' | 'introspection_endpoint',
+  fetch: Fetch,
+  limits: FetchLimits,
+): Promise<AuthorizationServerMetadata> {
   const failures: string[] = [];
   for (const url of metadataUrls(issuer)) {
     try {
-      return readMetadata(url, issuer, await fetchJson(url, fetch, limits));
+      return readMetadata(url, issuer, needed, await fetchJson(url, fetch, limits));
     } catch (error) {
       if (!(error instanceof FetchFailure)) throw error;
       failures.push(error.message);
       if (!error.answered) break;
     }
   }
-  throw new Error(`No usable metadata of the issuer ${issuer} was found. ${failures.join('. ')}.`);
+  throw new DiscoveryFailure(`No usable metadata of the issuer ${issuer} was found. ${failures.join('. ')}.`);
 }
 
-function readMetadata(url: string, issuer: string, document: Record<string, unknown>): AuthorizationServerMetadata {
-  const { jwks_uri: jwksUri, protected_resources: resources } = document;
+function readMetadata(
+  url: string,
+  issuer: string,
+  needed: 'jwks_uri' | 'introspection_endpoint',
+  document: Record<string, unknown>,
+): AuthorizationServerMetadata {
+  const { protected_resources: resources, mtls_endpoint_aliases: aliases } = document;
   if (document['issuer'] !== issuer) {
     throw new FetchFailure(
       url,
@@ -59,9 +77,22 @@ function readMetadata(url: string, issuer: string, document: Record<string, unkn
       true,
     );
   }
-  // Keys of an issuer on https come by https, also where they would come from the loopback interface.
-  const isSecure = typeof jwksUri === 'string' && isSecureUrl(jwksUri) && (jwksUri.startsWith('https:') || issuer.startsWith('http:'));
-  if (!isSecure) throw new FetchFailure(url, 'its jwks_uri is not an https URL', true);
+  // What belongs to an issuer on https comes by https, also where it would come from the loopback interface.
+  const secure = (value: unknown): value is string =>
+    typeof value === 'string' && isSecureUrl(value) && (value.startsWith('https:') || issuer.startsWith('http:'));
+  const found = document[needed];
+  if (!secure(found)) throw new FetchFailure(url, `its ${needed} is not an https URL`, true);
   const isList = Array.isArray(resources) && resources.every((resource) => typeof resource === 'string');
-  return { issuer, jwks_uri: jwksUri, ...(isList && { protected_resources: resources }) };
+  const alias =
+    typeof aliases === 'object' && aliases !== null && 'introspection_endpoint' in aliases ? aliases.introspection_endpoint : undefined;
+  // One that cannot be used is no reason to go where no certificate is asked for.
+  if (needed === 'introspection_endpoint' && alias !== undefined && !secure(alias)) {
+    throw new FetchFailure(url, 'its mtls_endpoint_aliases.introspection_endpoint is not an https URL', true);
+  }
+  return {
+    issuer,
+    url: found,
+    ...(isList && { protected_resources: resources }),
+    ...(secure(alias) && { mtls_endpoint_aliases: { introspection_endpoint: alias } }),
+  };
 }

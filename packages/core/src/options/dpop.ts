@@ -2,6 +2,7 @@ import type { DpopSettings } from '../confirmation/dpop.ts';
 import { type PublicOrigin, readOrigin } from '../confirmation/htu.ts';
 import { hmacNonces, type NonceSource } from '../confirmation/nonce.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
+import { warn } from '#runtime';
 import type { Scheme } from '../rejection.ts';
 import { memoryReplayStore } from '../replay/memory.ts';
 import type { ReplayStore } from '../replay/replay-store.ts';
@@ -166,4 +167,18 @@ function originOf(url: string): PublicOrigin[] {
 
 function unique(values: readonly string[]): string[] {
   return [...new Set(values)];
+}
+
+/** What one process keeps for itself while others answer the same clients. */
+export function warnOfSeveral(dpop: DpopSettings | undefined, given: unknown): void {
+  if (dpop?.replay?.perProcess === true) {
+    warn(
+      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
+    );
+  }
+  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
+    warn(
+      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
+    );
+  }
 }

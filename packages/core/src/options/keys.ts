@@ -1,5 +1,5 @@
 import type { JSONWebKeySet } from 'jose';
-import type { KeyOrigin } from '../access-token/issuers.ts';
+import type { KeyOrigin } from '../access-token/issuer-keys.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
 import { type Check, isObject, stringsIn } from '../check.ts';
 
@@ -45,47 +45,49 @@ const KEY_OPTION_NAMES: Record<keyof GivenJwks | keyof GivenPem | keyof FetchedK
   largest: true,
 };
 
-/** Where keys come from: they are given, or fetched. */
-export function readKeyOrigin(check: Check, value: unknown): KeyOrigin {
-  const given = check.object('keys', value === undefined ? {} : value, KEY_OPTION_NAMES);
+/** Where keys come from: they are given, or fetched. `at`: what stands before the name of the option. */
+export function readKeyOrigin(check: Check, value: unknown, at = ''): KeyOrigin {
+  const option = `${at}keys`;
+  const given = check.object(option, value === undefined ? {} : value, KEY_OPTION_NAMES);
   const { jwks, pem } = given;
   const names = Object.keys(given).filter((name) => given[name] !== undefined);
   if ((jwks !== undefined || pem !== undefined) && names.length > 1) {
-    check.wrong('keys', names, 'Give jwks alone, or pem alone, or how fetched keys are kept');
+    check.wrong(option, names, 'Give jwks alone, or pem alone, or how fetched keys are kept');
   }
-  return readJwks(check, jwks) ?? readPem(check, pem) ?? readFetchedKeys(check, given);
+  return readJwks(check, option, jwks) ?? readPem(check, option, pem) ?? readFetchedKeys(check, option, given);
 }
 
-function readJwks(check: Check, jwks: unknown): KeyOrigin | undefined {
+function readJwks(check: Check, option: string, jwks: unknown): KeyOrigin | undefined {
   if (jwks === undefined) return undefined;
   const copy = copyOfKeySet(jwks);
-  if (copy === undefined) check.wrongKind('keys.jwks', jwks, 'Give a JWK set, { keys: [ … ] }');
+  if (copy === undefined) check.wrongKind(`${option}.jwks`, jwks, 'Give a JWK set, { keys: [ … ] }');
   return copy && { jwks: copy };
 }
 
-function readPem(check: Check, pem: unknown): KeyOrigin | undefined {
+function readPem(check: Check, option: string, pem: unknown): KeyOrigin | undefined {
   if (pem === undefined) return undefined;
   const list = stringsIn(pem);
   const isPublic = list !== undefined && list.length > 0 && list.every((item) => /-----BEGIN (?:PUBLIC KEY|CERTIFICATE)-----/.test(item));
-  if (!isPublic) check.wrongKind('keys.pem', pem, 'Give -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----, one or a list');
+  if (!isPublic) check.wrongKind(`${option}.pem`, pem, 'Give -----BEGIN PUBLIC KEY----- or -----BEGIN CERTIFICATE-----, one or a list');
   return isPublic ? { pem: list } : undefined;
 }
 
 function readFetchedKeys(
   check: Check,
+  option: string,
   { uri, freshFor, staleFor, cooldown, timeout, largest }: Readonly<Record<string, unknown>>,
 ): KeyOrigin {
   if (uri !== undefined && !(typeof uri === 'string' && isSecureUrl(uri))) {
-    check.wrong('keys.uri', uri, 'Give an https URL (http only on the loopback interface)');
+    check.wrong(`${option}.uri`, uri, 'Give an https URL (http only on the loopback interface)');
   }
-  const fresh = check.number('keys.freshFor', freshFor, FETCHED_KEYS.freshFor, 1, 86_400);
+  const fresh = check.number(`${option}.freshFor`, freshFor, FETCHED_KEYS.freshFor, 1, 86_400);
   return {
     uri: typeof uri === 'string' ? uri : undefined,
     freshFor: fresh,
-    staleFor: check.number('keys.staleFor', staleFor, Math.max(FETCHED_KEYS.staleFor, fresh), fresh, 86_400),
-    cooldown: check.number('keys.cooldown', cooldown, FETCHED_KEYS.cooldown, 1, 3600),
-    timeout: check.number('keys.timeout', timeout, FETCHED_KEYS.timeout, 0.1, 60),
-    largest: check.whole('keys.largest', largest, FETCHED_KEYS.largest, 1024, 16 * 1024 * 1024),
+    staleFor: check.number(`${option}.staleFor`, staleFor, Math.max(FETCHED_KEYS.staleFor, fresh), fresh, 86_400),
+    cooldown: check.number(`${option}.cooldown`, cooldown, FETCHED_KEYS.cooldown, 1, 3600),
+    timeout: check.number(`${option}.timeout`, timeout, FETCHED_KEYS.timeout, 0.1, 60),
+    largest: check.whole(`${option}.largest`, largest, FETCHED_KEYS.largest, 1024, 16 * 1024 * 1024),
   };
 }
 

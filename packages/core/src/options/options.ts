@@ -1,28 +1,44 @@
 import { isOneOfSeveral, warn } from '#runtime';
 import type { CacheLimits } from '../access-token/cache.ts';
 import type { ExtractOptions } from '../access-token/extract.ts';
-import type { KeyOrigin } from '../access-token/issuers.ts';
+import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
+import type { DecryptionOptions } from '../access-token/decrypt.ts';
+import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.ts';
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
-import { isSecureUrl } from '../discovery/metadata.ts';
 import type { ResourceEvent } from '../events.ts';
 import type { Scheme } from '../rejection.ts';
-import type { EpochSeconds } from '../request.ts';
-import { Check, stringsIn } from '../check.ts';
+import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { Check } from '../check.ts';
+import { type AuditOptions, readAudit } from './audit.ts';
+import { type DecryptionSettings, readDecryption } from './decryption.ts';
 import { type CertificatePolicyOptions, readCertificatePolicy } from './certificate-policy.ts';
-import { type DpopOptions, readDpop } from './dpop.ts';
-import { type FetchedKeys, type GivenJwks, type GivenPem, readKeyOrigin } from './keys.ts';
-import { demandsOf, PROFILE_NAMES, type ProfileName } from './profiles.ts';
+import { readCacheLimits } from './cache.ts';
+import { readClock } from './clock.ts';
+import { type DpopOptions, readDpop, warnOfSeveral } from './dpop.ts';
+import { type IssuerOptions, type IssuerSettings, readAudience, readIssuers, TOKEN_OPTION_NAMES, type TokenOptions } from './issuers.ts';
+import { type MetadataOptions, readMetadata } from './metadata.ts';
+import { demandsOf, type ProfileName, readProfiles } from './profiles.ts';
+
+/** Says of a token that passed everything else whether it is revoked. Must return exactly `true` or `false`. */
+export type IsRevoked = (token: ConfirmedToken) => Awaitable<boolean>;
 
 /** What an API says about itself, once. Every problem in it is reported in one `TypeError` when the resource is made. */
-export interface ProtectedResourceOptions {
+export interface ProtectedResourceOptions extends TokenOptions {
   /**
    * The issuer identifier of the authorization server, character by character as in its tokens (`iss`). Its metadata and keys
-   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface.
+   * are found from it (RFC 8414, OpenID Connect Discovery). An https URL; http only on the loopback interface. Or a list of several
+   * issuers, each with what is its own.
    */
-  readonly issuer: string;
+  readonly issuer: string | readonly (string | IssuerOptions)[];
+  /**
+   * For an API with several tenants: which of the registered issuers this request may have a token from, told by the request (its
+   * host, its path), never by the token. A name that is not registered, or none, is refused with 401; it makes no issuer. A
+   * function that throws is 503.
+   */
+  readonly issuerFor?: (request: ProtectedResourceRequest) => Awaitable<string | undefined>;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
   /**
@@ -32,10 +48,6 @@ export interface ProtectedResourceOptions {
   readonly certificate?: CertificateSource;
   /** What a certificate must satisfy besides being the one in the token: see {@link CertificatePolicyOptions}. Off by default (RFC 8705 §6.2). */
   readonly certificatePolicy?: CertificatePolicyOptions;
-  /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
-  readonly unconstrained?: 'refuse' | 'accept';
-  /** `alg` values of access tokens. By default ES, PS and RS with 256, 384 and 512 bits, EdDSA and Ed25519. */
-  readonly algorithms?: readonly string[];
   /**
    * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
    * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
@@ -66,10 +78,22 @@ export interface ProtectedResourceOptions {
   readonly earlyData?: 'refuse' | 'accept';
   /** Seconds by which the clocks may differ when `exp`, `nbf` and `iat` are compared: 5 by default, 60 at most. */
   readonly clockTolerance?: number;
-  /** Keys that are given, or how fetched ones are kept. */
-  readonly keys?: GivenJwks | GivenPem | FetchedKeys;
   /** Tokens that passed are remembered, but never what depends on the request. `false` judges each anew. */
   readonly cache?: false | Partial<CacheLimits>;
+  /**
+   * Publish metadata of this resource (RFC 9728), and name it in every challenge (`resource_metadata`). `true` says what follows from
+   * the other options. By default off; on with the profile `mcp`.
+   */
+  readonly metadata?: boolean | MetadataOptions;
+  /**
+   * A list of revoked tokens of your own: asked on every request, after everything else passed and before a proof is used up. `true` is
+   * 401 `invalid_token`; a failure is 503.
+   */
+  readonly isRevoked?: IsRevoked;
+  /** Keys to decrypt access tokens that are encrypted to this resource (JWE around a signed JWT, RFC 9068 §2). Without it they are refused. */
+  readonly decryption?: DecryptionSettings;
+  /** For introducing binding: report what would be refused, and let it through for now. Never with the profile `fapi2`. */
+  readonly audit?: AuditOptions;
   /** The `realm` of challenges. By default the audience. */
   readonly realm?: string;
   /** An `access_token` in the query beside the field: 400 `invalid_request` (RFC 6750 §2), or ignored (OAuth 2.1 §5.1). Alone it is never read. */
@@ -84,17 +108,19 @@ export interface ProtectedResourceOptions {
 
 /** Options checked, copied and complete. */
 export interface ResourceSettings extends ExtractOptions {
-  readonly issuer: string;
+  readonly issuers: readonly IssuerSettings[];
+  readonly issuerFor: ((request: ProtectedResourceRequest) => Awaitable<string | undefined>) | undefined;
   readonly audience: readonly string[];
   readonly certificate: CertificateSource | undefined;
   readonly certificatePolicy: CertificatePolicy | undefined;
-  readonly unconstrained: 'refuse' | 'accept';
-  readonly algorithms: readonly string[];
-  readonly requiredClaims: readonly string[];
   readonly clockTolerance: number;
-  readonly keys: KeyOrigin;
   readonly cache: CacheLimits | undefined;
   readonly realm: string;
+  readonly isRevoked: IsRevoked | undefined;
+  readonly decryption: DecryptionOptions | undefined;
+  readonly audit: AuditRules | undefined;
+  /** Absent where nothing is published. */
+  readonly metadata: MetadataSettings | undefined;
   /** Absent where DPoP is not offered. */
   readonly dpop: DpopSettings | undefined;
   readonly credentials: 'required' | 'optional';
@@ -105,16 +131,13 @@ export interface ResourceSettings extends ExtractOptions {
   readonly now: () => EpochSeconds;
 }
 
-const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
-const CACHE: CacheLimits = { entries: 10_000, bytes: 32 * 1024 * 1024, maxAge: 600 };
-
 const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   issuer: true,
   audience: true,
+  issuerFor: true,
   certificate: true,
   certificatePolicy: true,
-  unconstrained: true,
-  algorithms: true,
+  ...TOKEN_OPTION_NAMES,
   profiles: true,
   publicUrl: true,
   dpop: true,
@@ -123,8 +146,11 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
   cors: true,
   earlyData: true,
   clockTolerance: true,
-  keys: true,
   cache: true,
+  metadata: true,
+  isRevoked: true,
+  decryption: true,
+  audit: true,
   realm: true,
   queryToken: true,
   onEvent: true,
@@ -136,26 +162,42 @@ const OPTION_NAMES: Record<keyof ProtectedResourceOptions, true> = {
 export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const check = new Check();
   const o = check.object('options', given, OPTION_NAMES);
-  const audience = readAudience(check, o['audience']);
-  const demands = demandsOf(readProfiles(check, o['profiles']));
-  const allowed = ALGORITHMS.filter(demands.allows);
+  const audience = readAudience(check, 'audience', o['audience']);
+  const profiles = readProfiles(check, o['profiles']);
+  const demands = demandsOf(profiles);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
+  const issuers = readIssuers(check, o, audience, demands);
+  const now = readClock(check, o['now']);
   const certificate = check.callable<CertificateSource>(
     'certificate',
     o['certificate'],
     'a certificate source, as fromTls() or nginx({ trust })',
   );
   const settings: ResourceSettings = {
-    issuer: readIssuer(check, o['issuer']),
+    issuers,
+    issuerFor: check.callable<(request: ProtectedResourceRequest) => Awaitable<string | undefined>>(
+      'issuerFor',
+      o['issuerFor'],
+      'a function that takes the request and returns the identifier of a registered issuer',
+    ),
     audience,
     certificate,
     certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
-    unconstrained: check.oneOf('unconstrained', o['unconstrained'], demands.boundTokens ? ['refuse'] : ['refuse', 'accept']),
-    algorithms: check.list('algorithms', o['algorithms'], allowed, allowed),
-    requiredClaims: demands.claims,
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
-    keys: readKeyOrigin(check, o['keys']),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
+    isRevoked: check.callable<IsRevoked>('isRevoked', o['isRevoked'], 'a function that takes the token and returns true or false'),
+    decryption: readDecryption(check, o['decryption']),
+    audit: readAudit(check, o['audit'], demands, now),
+    metadata: readMetadata(check, o['metadata'], {
+      audience,
+      issuers,
+      hasTenants: o['issuerFor'] !== undefined,
+      certificate: o['certificate'] !== undefined,
+      dpop,
+      schemes,
+      isMcp: profiles.includes('mcp'),
+      now,
+    }),
     realm: readRealm(check, o['realm'] === undefined ? audience[0] : o['realm']),
     queryToken: check.oneOf('queryToken', o['queryToken'], ['refuse', 'ignore']),
     schemes,
@@ -165,41 +207,12 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     earlyData: check.oneOf('earlyData', o['earlyData'], ['refuse', 'accept']),
     onEvent: check.callable<(event: ResourceEvent) => void>('onEvent', o['onEvent'], 'a function'),
     fetch: check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init)),
-    now: monotone(
-      check.callable<() => EpochSeconds>('now', o['now'], 'a function that returns seconds since 1970') ??
-        (() => Math.floor(Date.now() / 1000)),
-    ),
+    now,
   };
   check.done();
-  if (isOneOfSeveral()) warnOfSeveral(settings, o['dpop']);
-  if (demands.knowsRevocation) {
-    warn(
-      'The profile fapi2 asks that a token that was revoked is refused (FAPI 2.0 Security Profile §5.3.4 (3)), and a JWT does not tell. Have the authorization server issue tokens that live for minutes.',
-    );
-  }
+  if (isOneOfSeveral()) warnOfSeveral(dpop, o['dpop']);
+  if (demands.knowsRevocation) warnOfRevocation(settings);
   return settings;
-}
-
-function readIssuer(check: Check, value: unknown): string {
-  const isIssuer = typeof value === 'string' && isSecureUrl(value) && !/[?#]/.test(value);
-  if (isIssuer) return value;
-  check.wrong(
-    'issuer',
-    value,
-    "Give the authorization server's issuer identifier, an https URL without user, query and fragment (http only on the loopback interface), as 'https://as.example.com'",
-  );
-  return '';
-}
-
-function readAudience(check: Check, value: unknown): readonly string[] {
-  const list = stringsIn(value);
-  if (list !== undefined && list.length > 0 && !list.includes('')) return list;
-  check.wrong(
-    'audience',
-    value,
-    "Say which resource tokens must be for (aud), as 'https://api.example.com'; accepting tokens for any resource is not possible",
-  );
-  return [''];
 }
 
 function readRealm(check: Check, value: unknown): string {
@@ -208,41 +221,11 @@ function readRealm(check: Check, value: unknown): string {
   return '';
 }
 
-function readProfiles(check: Check, value: unknown): readonly ProfileName[] {
-  const none = Array.isArray(value) && value.length === 0;
-  return none ? [] : check.list('profiles', value, PROFILE_NAMES, []);
-}
-
-function readCacheLimits(check: Check, value: unknown): CacheLimits {
-  const { entries, bytes, maxAge } = check.object('cache', value === undefined ? {} : value, { entries: true, bytes: true, maxAge: true });
-  return {
-    entries: check.whole('cache.entries', entries, CACHE.entries, 1, 10_000_000),
-    bytes: check.whole('cache.bytes', bytes, CACHE.bytes, 65_536, 2 ** 40),
-    maxAge: check.number('cache.maxAge', maxAge, CACHE.maxAge, 1, 86_400),
-  };
-}
-
-/** What one process keeps for itself while others answer the same clients. */
-function warnOfSeveral({ dpop }: ResourceSettings, given: unknown): void {
-  if (dpop?.replay?.perProcess === true) {
-    warn(
-      'Proofs that were used are remembered in this process alone (always, or by a fallback while Redis is away), and it is one of several (node:cluster): a proof can be used once in each. Give a store that they share: dpop.replay, with @holdfast/redis.',
-    );
-  }
-  if (dpop?.nonces !== undefined && typeof given === 'object' && given !== null && 'nonce' in given && given.nonce === 'required') {
-    warn(
-      'Nonces are made with a secret of this process alone, and it is one of several (node:cluster): one refuses what another gave. Give all the same: dpop.nonce.secrets.',
-    );
-  }
-}
-
-/** What was fresh once stays used up: a clock that is set back does not bring anything back to life. */
-function monotone(now: () => EpochSeconds): () => EpochSeconds {
-  let latest = Number.NEGATIVE_INFINITY;
-  return () => {
-    const value = now();
-    if (!Number.isFinite(value)) throw new TypeError('now: did not return a finite number of seconds.');
-    latest = Math.max(latest, value);
-    return latest;
-  };
+/** FAPI 2.0 Security Profile §5.3.4 counts revocation among what makes a token valid. */
+function warnOfRevocation({ isRevoked, issuers }: ResourceSettings): void {
+  const judgedHere = issuers.filter(({ introspection }) => introspection === undefined || introspection.mode === 'auto');
+  if (isRevoked !== undefined || judgedHere.length === 0) return;
+  warn(
+    `The profile fapi2 asks that a token that was revoked is refused (FAPI 2.0 Security Profile §5.3.4 (3)), and a JWT of ${judgedHere.map(({ issuer }) => issuer).join(', ')} does not tell. Give isRevoked, or introspection with mode always; or have the authorization server issue tokens that live for minutes.`,
+  );
 }

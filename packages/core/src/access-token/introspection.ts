@@ -1,0 +1,210 @@
+import { decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { type FetchedText, isJson, jsonObject } from '../discovery/fetch-json.ts';
+import type { KeySet } from '../keys/key-set.ts';
+import { isRejection, reject, type Rejection } from '../rejection.ts';
+import type { EpochSeconds } from '../request.ts';
+import {
+  type AccessTokenClaims,
+  type AuthenticatedToken,
+  authenticatedToken,
+  type BindingRules,
+  deepFreeze,
+} from './authenticated-token.ts';
+import { Breaker, type BreakerSettings } from './breaker.ts';
+import type { PresentedToken } from './extract.ts';
+import { IntrospectionFailure, introspectionRequest, type IntrospectionRequestOptions } from './introspection-request.ts';
+import { wrongClaim } from './jwt.ts';
+import { clientOf, scopesIn, type TokenShape } from './shape.ts';
+
+export interface IntrospectionOptions extends IntrospectionRequestOptions {
+  /** `aud` of the answer must name one of these. */
+  readonly audience: readonly string[];
+  /** Clients whose tokens are accepted where the answer has no `aud`. */
+  readonly clientIds: readonly string[];
+  readonly shape: TokenShape;
+  readonly binding: BindingRules;
+  readonly clockTolerance: number;
+  /** `alg` values of signed answers. */
+  readonly algorithms: readonly string[];
+  /** The keys of the issuer, for signed answers. */
+  readonly keys: KeySet;
+  /** Seconds for which an answer may be used again: that the token is active, and that it is not. */
+  readonly activeFor: number;
+  readonly inactiveFor: number;
+  readonly breaker: BreakerSettings;
+}
+
+/** What the server said of a token, and whether the key that it signed this with is still trusted. */
+interface Said {
+  readonly members: Readonly<Record<string, unknown>>;
+  readonly size: number;
+  readonly keyTrusted: () => boolean;
+}
+
+/** What a token that is a JWT says itself. Its binding must hold as well. */
+export interface KnownJwt {
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Whether it was verified here, so that its `aud` names the API. */
+  readonly verified: boolean;
+}
+
+/** Judges tokens by asking their issuer. */
+export interface Introspect {
+  (token: PresentedToken, now: EpochSeconds, jwt?: KnownJwt): Promise<AuthenticatedToken | Rejection>;
+  ready(): Promise<void>;
+}
+
+const INACTIVE_ENTRIES = 10_000;
+/** Different tokens that are asked for at the same time. Beyond it 503, so that made-up tokens do not bring the server down. */
+const MOST_IN_FLIGHT = 200;
+
+/**
+ * Authenticates tokens by introspection (RFC 7662; signed answers RFC 9701). The server says whether a token is active, for whom, and
+ * to which key or certificate it is bound; the API confirms the binding itself, on every request. Where the server cannot be
+ * asked, or answers with anything but what was asked for, the token is neither good nor bad: 503.
+ */
+export function introspection(options: IntrospectionOptions): Introspect {
+  const request = introspectionRequest(options);
+  const breaker = new Breaker(options.breaker);
+  const inFlight = new Map<string, Promise<AuthenticatedToken | Rejection>>();
+  const inactive = new LRUCache<string, EpochSeconds>({ max: INACTIVE_ENTRIES });
+
+  const unavailable = (retryAfter: number, detail: string): Rejection =>
+    reject('unavailable.introspection', { retryAfter: Math.max(1, Math.ceil(retryAfter)), detail });
+
+  async function judge(token: PresentedToken, now: EpochSeconds, jwt: KnownJwt | undefined): Promise<AuthenticatedToken | Rejection> {
+    const wait = breaker.wait(now);
+    if (wait > 0) return unavailable(wait, 'the server did not answer several times, and is left alone for a while');
+    try {
+      const answer = await request.ask(token.value);
+      breaker.succeeded();
+      const said = await read(answer, now, options);
+      return isRejection(said) ? said : judgeAnswer(said, now, jwt, options);
+    } catch (error) {
+      const isAway = error instanceof IntrospectionFailure && error.away;
+      if (isAway) breaker.failed(now);
+      else breaker.succeeded();
+      return unavailable(isAway ? 1 : options.breaker.cooldown, error instanceof IntrospectionFailure ? error.message : 'unexpected');
+    }
+  }
+
+  function ask(token: PresentedToken, now: EpochSeconds, jwt: KnownJwt | undefined): Promise<AuthenticatedToken | Rejection> {
+    const running = inFlight.get(token.hash);
+    if (running !== undefined) return running;
+    if (inFlight.size >= MOST_IN_FLIGHT) return Promise.resolve(unavailable(1, `${MOST_IN_FLIGHT} tokens are being asked for`));
+    const judged = judge(token, now, jwt).finally(() => inFlight.delete(token.hash));
+    inFlight.set(token.hash, judged);
+    return judged;
+  }
+
+  const introspect = async (token: PresentedToken, now: EpochSeconds, jwt?: KnownJwt): Promise<AuthenticatedToken | Rejection> => {
+    const inactiveUntil = inactive.get(token.hash);
+    if (inactiveUntil !== undefined && now < inactiveUntil) return reject('token.inactive');
+    const judged = await ask(token, now, jwt);
+    if (isRejection(judged) && judged.rejected === 'token.inactive') inactive.set(token.hash, now + options.inactiveFor);
+    return judged;
+  };
+  return Object.assign(introspect, { ready: () => request.ready() });
+}
+
+/** What the answer says. One that is not what was asked for is thrown as a failure: it says nothing of the token. */
+async function read(answer: FetchedText, now: EpochSeconds, options: IntrospectionOptions): Promise<Said | Rejection> {
+  const { type, text } = answer;
+  if (options.signed) return readSigned(answer, now, options);
+  const members = isJson(type) ? jsonObject(text) : undefined;
+  if (members === undefined) throw new IntrospectionFailure('the answer is not a JSON object', false);
+  return { members, size: text.length, keyTrusted: () => true };
+}
+
+const SIGNED_TYPE = /^application\/token-introspection\+jwt\s*(?:;|$)/i;
+
+/** RFC 9701 §5. A plain answer is refused where a signed one was asked for: whoever can change it would choose it. */
+async function readSigned({ type, text }: FetchedText, now: EpochSeconds, options: IntrospectionOptions): Promise<Said | Rejection> {
+  const { issuer, clientId, audience, algorithms, clockTolerance, keys } = options;
+  if (!SIGNED_TYPE.test(type)) throw new IntrospectionFailure('the answer is not signed (RFC 9701), and a signed one was asked for', false);
+  const { alg, ...header } = headerOf(text);
+  if (typeof alg !== 'string' || !algorithms.includes(alg))
+    throw new IntrospectionFailure('the answer is signed with an algorithm that is not on the list', false);
+  const fitting = await keys.keysFor({ ...header, alg }, now);
+  if (isRejection(fitting)) {
+    if (fitting.rejected === 'unavailable.keys') return fitting;
+    throw new IntrospectionFailure('the answer is signed with a key that the issuer does not publish', false);
+  }
+  for (const { key, imported } of fitting.keys) {
+    const verified = await jwtVerify(text, imported, {
+      algorithms: [...algorithms],
+      typ: 'token-introspection+jwt',
+      issuer,
+      audience: [clientId, ...audience],
+      requiredClaims: ['iat'],
+      clockTolerance,
+      currentDate: new Date(now * 1000),
+    }).catch(() => undefined);
+    const members: unknown = verified?.payload['token_introspection'];
+    if (isMembers(members)) return { members, size: text.length, keyTrusted: key.trusted };
+  }
+  throw new IntrospectionFailure(
+    'the signed answer is not what RFC 9701 §5 says: signature, typ, iss, aud, iat, token_introspection',
+    false,
+  );
+}
+
+function headerOf(jwt: string): ReturnType<typeof decodeProtectedHeader> {
+  try {
+    return decodeProtectedHeader(jwt);
+  } catch {
+    throw new IntrospectionFailure('the signed answer is no JWT', false);
+  }
+}
+
+function isMembers(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** RFC 7662 §2.2. What is there is checked as in a JWT. */
+function judgeAnswer(
+  { members, size, keyTrusted }: Said,
+  now: EpochSeconds,
+  jwt: KnownJwt | undefined,
+  { issuer, audience, clientIds, shape, binding, clockTolerance, activeFor }: IntrospectionOptions,
+): AuthenticatedToken | Rejection {
+  if (members['active'] !== true) return reject('token.inactive');
+  const wrong = wrongClaim(members);
+  if (wrong !== undefined) return reject('token.claim', { detail: wrong });
+  const { iss, aud, exp, nbf, iat } = members as JWTPayload;
+  const another = kindOtherThanAccessToken(members);
+  if (another !== undefined) return reject('token.not_an_access_token', { received: another });
+  if (iss !== undefined && iss !== issuer) return reject('token.issuer', { expected: issuer });
+  if (exp === undefined) return reject('token.claim', { detail: 'exp' });
+  if (exp + clockTolerance <= now) return reject('token.expired');
+  if ((nbf ?? now) > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'nbf' });
+  if ((iat ?? now) > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'iat' });
+  const clientId = clientOf(members, shape);
+  if (aud === undefined && jwt?.verified !== true) {
+    if (clientIds.length === 0) return reject('token.audience', { detail: 'aud is missing in the answer' });
+    if (clientId === undefined || !clientIds.includes(clientId)) return reject('token.client');
+  }
+  if (aud !== undefined && ![aud].flat().some((resource) => audience.includes(resource))) return reject('token.audience');
+
+  const claims = deepFreeze({ ...members, iss: issuer, exp }) as AccessTokenClaims;
+  return authenticatedToken({
+    issuer,
+    claims,
+    until: Math.min(exp, now + activeFor),
+    keyTrusted,
+    scopes: scopesIn(claims, shape.scope),
+    clientId,
+    statements: jwt === undefined ? [claims] : [claims, jwt.claims],
+    binding,
+    size,
+  });
+}
+
+/** Servers answer for refresh tokens too, and those last for months: what says that it is one is no access token. */
+function kindOtherThanAccessToken({ token_type: type, token_use: use, typ }: Readonly<Record<string, unknown>>): string | undefined {
+  if (type !== undefined && !(typeof type === 'string' && /^(?:bearer|dpop)$/i.test(type))) return 'token_type';
+  if (use !== undefined && use !== 'access' && use !== 'access_token') return 'token_use';
+  if (typeof typ === 'string' && /^(?:id|refresh|offline|logout)$/i.test(typ)) return 'typ';
+  return undefined;
+}

@@ -1,0 +1,239 @@
+import { createServer, type Server } from 'node:http';
+import { accessOf, holdfast, type ProtectedResourceOptions } from '@holdfast/express';
+import type { IssuerOptions, ProtectedResourceRequest, ResourceEvent } from '@holdfast/core';
+import { protectedResource } from '@holdfast/core';
+import { createClock } from '@holdfast/test-support/clock';
+import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
+import { generateSigningKey } from '@holdfast/test-support/jwt';
+import { listen, stop } from '@holdfast/test-support/loopback';
+import express from 'express';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+const AUDIENCE = 'https://rs.example.com';
+const NOW = 1_800_000_000;
+
+/** What came of a request, in one line: `200 https://…` with the issuer that the route saw, or the status and the reason. */
+type Ask = (token: string, target?: string) => Promise<string>;
+
+describe('Several issuers', () => {
+  const clock = createClock(NOW);
+  let one: Issuer;
+  let two: Issuer;
+  let stranger: Issuer;
+  const servers: Server[] = [];
+  const closing: (() => Promise<void>)[] = [];
+
+  beforeAll(async () => {
+    const sharedKid = { now: clock.now };
+    [one, two, stranger] = await Promise.all([startIssuer(sharedKid), startIssuer(sharedKid), startIssuer(sharedKid)]);
+  });
+  beforeEach(() => {
+    for (const { requests } of [one, two, stranger]) requests.length = 0;
+  });
+  afterEach(async () => {
+    await Promise.all([...closing.splice(0).map((close) => close()), ...servers.splice(0).map(stop)]);
+  });
+  afterAll(() => Promise.all([one, two, stranger].map((issuer) => issuer.close())));
+
+  async function start(issuer: readonly (string | IssuerOptions)[], more: Partial<ProtectedResourceOptions> = {}): Promise<Ask> {
+    const events: ResourceEvent[] = [];
+    const protection = holdfast({
+      issuer,
+      audience: AUDIENCE,
+      unconstrained: 'accept',
+      dpop: false,
+      now: clock.now,
+      onEvent: (event) => events.push(event),
+      ...more,
+    });
+    closing.push(() => protection.close());
+    const app = express();
+    app.use(protection);
+    app.use((request, response) => void response.json(accessOf(request).issuer));
+    const server = createServer(app);
+    servers.push(server);
+    const origin = `http://127.0.0.1:${await listen(server)}`;
+    return async (token, target = '/') => {
+      events.length = 0;
+      const response = await fetch(`${origin}${target}`, { headers: { authorization: `Bearer ${token}` } });
+      const body = await response.text();
+      return response.status === 200 ? `200 ${JSON.parse(body)}` : `${response.status} ${events.at(-1)?.reason}`;
+    };
+  }
+
+  it('JWT-23 each is judged by its own keys, found by discovery', async () => {
+    const ask = await start([one.url, { issuer: two.url }]);
+    expect(await ask(await one.token())).toBe(`200 ${one.url}`);
+    expect(await ask(await two.token())).toBe(`200 ${two.url}`);
+  });
+
+  it('JWT-06 JWT-23 a key of one never verifies a token of the other, not even under the same kid', async () => {
+    const ask = await start([one.url, two.url]);
+    const [key] = two.keys;
+    const imitation = await generateSigningKey('ES256', one.keys[0]?.kid);
+    two.keys.push(imitation);
+    await ask(await two.token());
+    expect(await ask(await one.token({}, { kid: key?.kid }, { key: key ?? false }))).toBe('401 token.unknown_key');
+    expect(await ask(await one.token({}, { kid: one.keys[0]?.kid }, { key: imitation }))).toBe('401 token.signature');
+    // And the very same key is good for the one that publishes it.
+    expect(await ask(await two.token({}, {}, { key: imitation }))).toBe(`200 ${two.url}`);
+    two.removeKey(imitation.kid);
+  });
+
+  it('DIS-14 INT-20 CNF-17 a token of an issuer that is not registered costs nothing outside, whatever it brings', async () => {
+    const ask = await start([one.url, two.url]);
+    for (const claims of [{}, { iss: `${one.url}/` }, { iss: [one.url] }, { iss: undefined }, { iss: '__proto__' }]) {
+      expect(await ask(await stranger.token(claims, { jku: stranger.jwksUri }))).toBe('401 token.issuer');
+    }
+    expect([one.requests, two.requests, stranger.requests]).toEqual([[], [], []]);
+  });
+
+  it('what one leaves out is as for the resource; what it says is its own', async () => {
+    const other = 'urn:other';
+    const ask = await start([
+      { issuer: one.url, audience: other, algorithms: ['ES256'], unconstrained: 'refuse' },
+      { issuer: two.url, algorithms: ['PS256'] },
+      stranger.url,
+    ]);
+    expect(await ask(await one.token())).toBe('401 token.audience');
+    expect(await ask(await one.token({ aud: other }))).toBe('401 cnf.absent');
+    expect(await ask(await two.token())).toBe('401 token.algorithm');
+    expect(await ask(await stranger.token())).toBe(`200 ${stranger.url}`);
+  });
+
+  it('with one away the others are judged as always, and only its own tokens are 503', async () => {
+    const ask = await start([one.url, two.url]);
+    await two.down();
+    expect(await ask(await two.token())).toBe('503 unavailable.keys');
+    expect(await ask(await one.token())).toBe(`200 ${one.url}`);
+    await two.up();
+  });
+
+  it('ready() resolves when tokens of one at least can be judged and warns of the others; with none it rejects', async () => {
+    const warnings: string[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning.message);
+    process.on('warning', onWarning);
+    const make = (issuer: readonly string[]): ReturnType<typeof protectedResource> => {
+      const resource = protectedResource({ issuer, audience: AUDIENCE, now: clock.now });
+      closing.push(() => resource.close());
+      return resource;
+    };
+    await two.down();
+    await make([one.url, two.url]).ready();
+    await expect(make([two.url]).ready()).rejects.toThrow(two.url);
+    await two.up();
+    await new Promise((resolve) => void setImmediate(resolve));
+    process.off('warning', onWarning);
+    expect(warnings.filter((message) => message.includes(two.url))).toHaveLength(1);
+  });
+
+  it('revokeKey() works for the keys of all', async () => {
+    const resource = protectedResource({
+      issuer: [one.url, two.url],
+      audience: AUDIENCE,
+      unconstrained: 'accept',
+      now: clock.now,
+    });
+    closing.push(() => resource.close());
+    const key = await two.addKey('ES256');
+    const token = await two.token({}, {}, { key });
+    const request = (): ProtectedResourceRequest => ({
+      method: 'GET',
+      target: '/',
+      fieldLines: (name) => (name === 'authorization' ? [`Bearer ${token}`] : []),
+      connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
+    });
+    expect((await resource.verify(request())).granted).toBe(true);
+    const { calculateJwkThumbprint } = await import('jose');
+    resource.revokeKey(await calculateJwkThumbprint(key.publicJwk));
+    expect((await resource.verify(request())).granted).toBe(false);
+    two.removeKey(key.kid);
+  });
+
+  describe('issuerFor', () => {
+    const byPath = ({ target }: ProtectedResourceRequest): string | undefined =>
+      ({ '/one': one.url, '/two': two.url, '/none': undefined, '/stranger': stranger.url })[target];
+
+    it('selects by the request: a token of one tenant is of no use to another, remembered or not', async () => {
+      const ask = await start([one.url, two.url], { issuerFor: byPath });
+      const [mine, theirs] = [await one.token(), await two.token()];
+      expect([await ask(mine, '/one'), await ask(theirs, '/two')]).toEqual([`200 ${one.url}`, `200 ${two.url}`]);
+      expect([await ask(mine, '/two'), await ask(theirs, '/one')]).toEqual(['401 token.issuer', '401 token.issuer']);
+      expect([await ask(mine, '/one'), await ask(theirs, '/two')]).toEqual([`200 ${one.url}`, `200 ${two.url}`]);
+    });
+
+    it('can never make an issuer: a name that is not registered, or none, lets nobody in and calls nobody', async () => {
+      const ask = await start([one.url, two.url], { issuerFor: byPath });
+      expect(await ask(await stranger.token(), '/stranger')).toBe('401 token.tenant');
+      expect(await ask(await one.token(), '/stranger')).toBe('401 token.tenant');
+      expect(await ask(await one.token(), '/none')).toBe('401 token.tenant');
+      expect(stranger.requests).toEqual([]);
+    });
+
+    it('selects for one issuer too, and may be async', async () => {
+      const ask = await start([one.url], { issuerFor: (request) => Promise.resolve(byPath(request)) });
+      expect([await ask(await one.token(), '/one'), await ask(await one.token(), '/two')]).toEqual([`200 ${one.url}`, '401 token.tenant']);
+    });
+
+    it('is given the request, never the token: there is nothing in it that a claim could be read from but the field itself', async () => {
+      const seen: unknown[][] = [];
+      const ask = await start([one.url], { issuerFor: (...given: unknown[]) => void seen.push(given) });
+      await ask(await one.token());
+      expect(seen).toHaveLength(1);
+      expect(Object.keys(seen[0] ?? []).length).toBe(1);
+    });
+
+    it('that throws is 503', async () => {
+      const ask = await start([one.url], {
+        issuerFor: () => {
+          throw new Error('the table of tenants is away');
+        },
+      });
+      expect(await ask(await one.token())).toBe('503 unavailable.internal');
+    });
+  });
+
+  describe('as options', () => {
+    const problems = (options: unknown): string[] => {
+      try {
+        void protectedResource(options as ProtectedResourceOptions).close();
+      } catch (error) {
+        return (error as Error).message
+          .split('\n')
+          .slice(1)
+          .map((line) => /^- ([^:]+): /.exec(line)?.[1] ?? line);
+      }
+      return [];
+    };
+    const [A, B] = ['https://a.example', 'https://b.example'];
+
+    it.each<[string, object, string[]]>([
+      ['none', { issuer: [] }, ['issuer']],
+      ['the same twice', { issuer: [A, { issuer: A }] }, ['issuer']],
+      ['something else', { issuer: [A, 7] }, ['issuer[1]', 'issuer[1].issuer']],
+      ['an option that does not exist', { issuer: [{ issuer: A, jwks_uri: 'x' }] }, ['issuer[0].jwks_uri']],
+      [
+        'everything wrong',
+        {
+          issuer: [
+            { issuer: 'x', audience: '', algorithms: ['none'], unconstrained: 'yes', provider: 'x', clientIds: [], keys: { uri: 'x' } },
+          ],
+        },
+        [
+          'issuer[0].audience',
+          'issuer[0].provider',
+          'issuer[0].issuer',
+          'issuer[0].algorithms',
+          'issuer[0].clientIds',
+          'issuer[0].unconstrained',
+          'issuer[0].keys.uri',
+        ],
+      ],
+      ['keys for all', { issuer: [A, B], keys: { uri: `${A}/jwks` } }, ['keys']],
+      ['a provider for all', { issuer: [A, B], provider: 'okta' }, ['provider']],
+      ['a selection that is no function', { issuer: [A], issuerFor: A }, ['issuerFor']],
+    ])('%s is refused by name', (_what, options, expected) => {
+      expect(problems({ audience: AUDIENCE, ...options })).toEqual(expected);
+    });
+  });
+});
