@@ -17,12 +17,14 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 describe('examples/mcp', () => {
   it('the SDK’s own client gets in with a DPoP-bound and with a certificate-bound token, and thieves do not', async () => {
     const attempts = await runMcp();
-    expect(attempts.map(({ title, answer, reason }) => [title, answer, answer === 'answered' ? '' : reason])).toEqual([
+    expect(attempts.map(({ title, answer, reason }) => [title, answer, reason])).toEqual([
+      ['calls a tool', '401', 'request.no_credentials'],
+      ['finds the authorization server', expect.stringMatching(/^https:\/\/localhost:\d+$/), 'by resource_metadata'],
       ['connects and opens a session', 'connected', undefined],
-      ['calls the tool whoami', 'answered', ''],
-      ['calls the tool balance', 'answered', ''],
-      ['calls the tool whoami', 'answered', ''],
-      ['calls the tool balance', 'answered', ''],
+      ['calls the tool whoami', 'answered', 'dpop, by jkt'],
+      ['calls the tool balance', 'answered', 'The account of dpop holds 17 EUR.'],
+      ['calls the tool whoami', 'answered', 'mtls-ca, by x5t#S256'],
+      ['calls the tool balance', 'answered', 'The account of mtls-ca holds 17 EUR.'],
       ['as Bearer', '401', 'cnf.presented_as_bearer'],
       ['with a key of its own', '401', 'dpop.key_mismatch'],
       ['a recorded request, once more', '401', 'replay.reused'],
@@ -32,12 +34,16 @@ describe('examples/mcp', () => {
       ['listens to what the server sends', '404', 'session.of_another'],
       ['ends the session', '404', 'session.of_another'],
       ['an id that nobody has', '404', 'session.unknown'],
-      ['after all that, calls the tool balance', 'answered', ''],
+      ['after all that, calls the tool balance', 'answered', 'The account of dpop holds 17 EUR.'],
       ['ends the session; it is gone', '404', 'session.unknown'],
     ]);
     expect(attempts.filter(({ answer, expected }) => answer !== expected)).toEqual([]);
     const [byKey, byCertificate] = attempts.filter(({ title }) => title === 'calls the tool whoami').map(({ body }) => JSON.parse(body));
-    const authInfo = { token: TOKEN_PLACEHOLDER, scopes: ['accounts:read'], resource: expect.stringMatching(/^https:\/\/localhost:\d+\/mcp$/) };
+    const authInfo = {
+      token: TOKEN_PLACEHOLDER,
+      scopes: ['accounts:read'],
+      resource: expect.stringMatching(/^https:\/\/localhost:\d+\/mcp$/),
+    };
     const thumbprint = expect.stringMatching(/^[\w-]{43}$/);
     expect(byKey).toMatchObject({
       ...authInfo,
@@ -58,7 +64,11 @@ describe('examples/mcp', () => {
     const [readme, code] = ['README.md', 'src/server.ts'].map((file) =>
       readFileSync(new URL(`../../examples/mcp/${file}`, import.meta.url), 'utf8'),
     );
-    const lines = /```ts\n([^]*?)```/.exec(readme ?? '')?.[1]?.split('\n').filter(Boolean) ?? [];
+    const lines =
+      /```ts\n([^]*?)```/
+        .exec(readme ?? '')?.[1]
+        ?.split('\n')
+        .filter(Boolean) ?? [];
     expect(lines).toHaveLength(3);
     expect(lines.filter((line) => !code?.includes(`${line}\n`))).toEqual([]);
   });
@@ -141,6 +151,7 @@ describe('@holdfast/mcp in Express', () => {
         scheme: 'Bearer',
         confirmed: true,
         confirmations: [{ member: 'x5t#S256', thumbprint: expect.any(String) }],
+        caller: expect.stringContaining('owner'),
         claims: { email: 'someone@example.com' },
       },
     });

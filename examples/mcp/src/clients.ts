@@ -55,8 +55,14 @@ export function recording(fetch: FetchLike): { readonly fetch: FetchLike; readon
   };
 }
 
+/** The SDK's own client, connected. */
+export interface Connected {
+  readonly client: Client;
+  readonly transport: StreamableHTTPClientTransport;
+}
+
 /** Connects the SDK's own client. */
-export async function connect(url: string, fetch: FetchLike): Promise<{ client: Client; transport: StreamableHTTPClientTransport }> {
+export async function connect(url: string, fetch: FetchLike): Promise<Connected> {
   const client = new Client({ name: 'example', version: '1.0.0' });
   const transport = new StreamableHTTPClientTransport(new URL(url), { fetch });
   // The SDK's own types do not agree with each other under exactOptionalPropertyTypes.

@@ -53,13 +53,16 @@ export async function startMcpServer({ issuer, tls, fetch, onEvent, onRefusal }:
   const further = { fetch, dpop: { nonce: 'required' as const }, ...(onEvent && { onEvent }) };
 
   const transports = new Map<string, StreamableHTTPServerTransport>();
-  const onSessionEnd = (id: string): void => {
-    void transports.get(id)?.close();
-    transports.delete(id);
+  const sessions = {
+    onSessionEnd(id: string): void {
+      void transports.get(id)?.close();
+      transports.delete(id);
+    },
+    ...(onRefusal && { onRefusal }),
   };
   const protect = holdfast({ issuer, audience: url, certificate: fromTls(), profiles: ['mcp'], ...further });
-  const bridge = mcp({ resource: url, onSessionEnd, ...(onRefusal && { onRefusal }) });
-  app.all('/mcp', protect, bridge, (request, response, next) => void answer(request, response).catch(next));
+  app.use(protect.metadata);
+  app.all('/mcp', protect, mcp({ resource: url, ...sessions }), (request, response, next) => void answer(request, response).catch(next));
 
   async function answer(request: Request, response: Response): Promise<void> {
     const id = request.get('mcp-session-id');

@@ -1,5 +1,5 @@
 import type { Access } from '@holdfast/core';
-import { clientIdOf } from './caller.ts';
+import { callerOf } from './caller.ts';
 
 /** What stands in place of the token: tools, and what they log, never get to hold it, nor can they pass it on. */
 export const TOKEN_PLACEHOLDER = 'confirmed by Holdfast, which keeps the token to itself';
@@ -28,6 +28,11 @@ export interface AuthInfoExtra extends Record<string, unknown> {
   readonly confirmed: boolean;
   /** The certificate (`x5t#S256`) or the key (`jkt`) that the caller has. */
   readonly confirmations: readonly { readonly member: string; readonly thumbprint: string }[];
+  /**
+   * The one that sessions belong to, as one string: issuer, subject, client and confirmations together. To bind state of your own to,
+   * as `requestState` of SDK 2. `undefined` where the token names nobody.
+   */
+  readonly caller: string | undefined;
   /** The claims that the option `claims` names, as far as the token has them. Frozen. */
   readonly claims: Readonly<Record<string, unknown>>;
 }
@@ -37,11 +42,11 @@ export function authInfoOf(
   access: Access,
   { resource, claims: names }: { readonly resource: string | undefined; readonly claims: readonly string[] },
 ): AuthInfo {
-  const { issuer, claims, scheme, confirmed, confirmations } = access;
+  const { issuer, claims, clientId = '', scopes, scheme, confirmed, confirmations } = access;
   return {
     token: TOKEN_PLACEHOLDER,
-    clientId: clientIdOf(access) ?? '',
-    scopes: [claims.scope, claims.scp].flatMap((value) => (typeof value === 'string' ? value.split(' ') : (value ?? []))).filter(Boolean),
+    clientId,
+    scopes: [...scopes],
     expiresAt: claims.exp,
     ...(resource !== undefined && { resource: new URL(resource) }),
     extra: {
@@ -50,6 +55,7 @@ export function authInfoOf(
       scheme,
       confirmed,
       confirmations,
+      caller: callerOf(access),
       claims: Object.freeze(Object.fromEntries(names.flatMap((name) => (Object.hasOwn(claims, name) ? [[name, claims[name]]] : [])))),
     },
   };

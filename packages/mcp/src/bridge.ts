@@ -1,7 +1,7 @@
-import type { Access } from '@holdfast/core';
-import { NO_ROOM, type SessionAnswer, UNKNOWN_SESSION } from './answers.ts';
+import type { Access, Answer } from '@holdfast/core';
+import { NO_ROOM, UNKNOWN_SESSION } from './answers.ts';
 import { type AuthInfo, authInfoOf } from './auth-info.ts';
-import { callerOf, clientIdOf } from './caller.ts';
+import { callerOf } from './caller.ts';
 import { type McpOptions, mcpSettings, type SessionRefusal } from './options.ts';
 import { type Session, Sessions } from './sessions.ts';
 
@@ -32,7 +32,7 @@ export interface Visit {
 
 /** What both entries do, without the server they do it for. */
 export interface Bridge {
-  admit(request: McpRequest): Visit | SessionAnswer;
+  admit(request: McpRequest): Visit | Answer;
   end(sessionId: string): void;
 }
 
@@ -41,8 +41,8 @@ export function makeBridge(options: McpOptions): Bridge {
   const settings = mcpSettings(options);
   const sessions = new Sessions({ ...settings, onSessionEnd: unheard(settings.onSessionEnd) });
   const tell = unheard(settings.onRefusal);
-  const refuse = (reason: SessionRefusal['reason'], access: Access, answer: SessionAnswer): SessionAnswer => {
-    tell({ reason, issuer: access.issuer, subject: access.claims.sub, clientId: clientIdOf(access) });
+  const refuse = (reason: SessionRefusal['reason'], { issuer, claims, clientId }: Access, answer: Answer): Answer => {
+    tell({ reason, issuer, subject: claims.sub, clientId });
     return answer;
   };
 

@@ -5,17 +5,9 @@ import type { Access } from '@holdfast/core';
  * the same; a renewed certificate or a new key has not, and its client starts a session anew. `undefined` where a token without `cnf`
  * names nobody: everybody would be the same caller.
  */
-export function callerOf(access: Access): string | undefined {
-  const { issuer, claims, confirmations } = access;
-  const clientId = clientIdOf(access);
+export function callerOf({ issuer, claims, clientId, confirmations }: Access): string | undefined {
   if (claims.sub === undefined && clientId === undefined && confirmations.length === 0) return undefined;
   const keys = confirmations.map(({ member, thumbprint }) => `${member} ${thumbprint}`).toSorted();
   // As JSON, so that no value can run into the next.
   return JSON.stringify([issuer, claims.sub ?? null, clientId ?? null, keys]);
-}
-
-/** `client_id` (RFC 9068), or `azp`, as several issuers have it. */
-export function clientIdOf({ claims }: Access): string | undefined {
-  const { client_id: clientId, azp } = claims;
-  return clientId ?? (typeof azp === 'string' ? azp : undefined);
 }

@@ -34,7 +34,7 @@ export function mcp(options: McpOptions = {}): McpBridge {
     if ('status' in visit) {
       const headers = new Headers();
       for (const [name, value] of visit.fields) headers.set(name, value);
-      return new Response(visit.body, { status: visit.status, headers });
+      return Response.json(visit.body, { status: visit.status, headers });
     }
     try {
       const response = await handle(visit.authInfo);

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { nodeRequest, setFields } from '@holdfast/core/node';
+import { nodeRequest, sendRefusal } from '@holdfast/core/node';
 import { accessOf, type ExpressRequest, type Middleware } from '@holdfast/express';
 import onHeaders from 'on-headers';
 import { makeBridge, SESSION_FIELD } from './bridge.ts';
@@ -39,8 +39,7 @@ export function mcp(options: McpOptions = {}): McpMiddleware {
     const view = nodeRequest(request, request.originalUrl);
     const visit = bridge.admit({ method: view.method, sessionLines: view.fieldLines(SESSION_FIELD), access });
     if ('status' in visit) {
-      setFields(response, visit.fields);
-      response.writeHead(visit.status).end(visit.body);
+      sendRefusal(response, visit);
       return false;
     }
     // Defined, not assigned: what another has put there, be it a setter, must not decide what tools see.
