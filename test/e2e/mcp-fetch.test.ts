@@ -1,6 +1,6 @@
 // The web-standard transports of both versions of the MCP SDK, each with the client of its own version.
 import { holdfast } from '@holdfast/core/fetch';
-import { mcp, type SessionRefusal, TOKEN_PLACEHOLDER } from '@holdfast/mcp/fetch';
+import { type AuthInfo, mcp, type SessionRefusal, TOKEN_PLACEHOLDER } from '@holdfast/mcp/fetch';
 import { testAuthorizationServer, type TestAuthorizationServer, type TestClient } from '@holdfast/testing';
 import * as client2 from '@modelcontextprotocol/client';
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js';
@@ -31,7 +31,7 @@ interface Version {
   readonly whoami: (fetch: (url: string | URL, init?: RequestInit) => Promise<Response>) => Promise<{ text: string; sessionId: string }>;
 }
 interface Transport {
-  handleRequest(request: Request, options: { authInfo: import('@holdfast/mcp/fetch').AuthInfo }): Promise<Response>;
+  handleRequest(request: Request, options: { authInfo: AuthInfo }): Promise<Response>;
 }
 
 const VERSIONS: readonly (readonly [string, Version])[] = [
@@ -45,13 +45,13 @@ const VERSIONS: readonly (readonly [string, Version])[] = [
           sessionIdGenerator: () => crypto.randomUUID(),
           onsessioninitialized: (id) => opened(id, transport),
         });
-        await server.connect(transport as Parameters<typeof server.connect>[0]);
+        await server.connect(transport);
         return transport;
       },
       async whoami(fetch) {
         const transport = new ClientTransport1(new URL(URL_OF_SERVER), { fetch });
         const client = new Client1({ name: 'test', version: '1.0.0' });
-        await client.connect(transport as Parameters<typeof client.connect>[0]);
+        await client.connect(transport);
         const text = textOf(await client.callTool({ name: 'whoami' }));
         const { sessionId = '' } = transport;
         await client.close();
@@ -69,13 +69,13 @@ const VERSIONS: readonly (readonly [string, Version])[] = [
           sessionIdGenerator: () => crypto.randomUUID(),
           onsessioninitialized: (id) => opened(id, transport),
         });
-        await server.connect(transport as Parameters<typeof server.connect>[0]);
+        await server.connect(transport);
         return transport;
       },
       async whoami(fetch) {
         const transport = new client2.StreamableHTTPClientTransport(new URL(URL_OF_SERVER), { fetch });
         const client = new client2.Client({ name: 'test', version: '1.0.0' });
-        await client.connect(transport as Parameters<typeof client.connect>[0]);
+        await client.connect(transport);
         const text = textOf(await client.callTool({ name: 'whoami' }));
         const { sessionId = '' } = transport;
         await client.close();

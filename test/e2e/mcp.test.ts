@@ -128,12 +128,12 @@ describe('@holdfast/mcp in Express', () => {
     app.use('/mcp', ...before, holdfast(as.options), mcp(options), transport);
     return app;
   };
-  type Headers = Record<string, string | readonly string[]>;
-  const call = async (app: Express, client: TestClient, headers: Headers = {}, method: 'post' | 'get' | 'delete' = 'post', claims = {}) =>
-    request(app)
-      [method]('/mcp')
-      .set(client.present(await client.token(claims)))
-      .set(headers as Record<string, string>);
+  type Headers = Readonly<Record<string, string>>;
+  const call = async (app: Express, client: TestClient, headers: Headers = {}, method: 'post' | 'get' | 'delete' = 'post', claims = {}) => {
+    const fields = { ...client.present(await client.token(claims)), ...headers };
+    const agent = request(app);
+    return agent[method]('/mcp').set(fields);
+  };
   const open = (app: Express, client: TestClient, id: string): Promise<Response> => call(app, client, { 'x-open': id });
 
   it('writes who calls, never the token, and claims only where they are named', async () => {

@@ -1,6 +1,6 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 import * as dpop from 'dpop';
 
 /** One request as it went over the wire, for whoever records it, and its answer. */
@@ -65,8 +65,7 @@ export interface Connected {
 export async function connect(url: string, fetch: FetchLike): Promise<Connected> {
   const client = new Client({ name: 'example', version: '1.0.0' });
   const transport = new StreamableHTTPClientTransport(new URL(url), { fetch });
-  // The SDK's own types do not agree with each other under exactOptionalPropertyTypes.
-  await client.connect(transport as Transport);
+  await client.connect(transport);
   return { client, transport };
 }
 

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Fetch, fromTls, holdfast, type HoldfastMiddleware, type ResourceEvent } from '@holdfast/express';
 import { mcp, type SessionRefusal } from '@holdfast/mcp';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import express, { type Request, type Response } from 'express';
+import express from 'express';
 
 /** Where tokens come from, the certificate and key of this server, and who hears of what is refused. */
 export interface McpServerOptions {
@@ -64,9 +64,9 @@ export async function startMcpServer({ issuer, tls, fetch, onEvent, onRefusal }:
   app.use(protect.metadata);
   app.all('/mcp', protect, mcp({ resource: url, ...sessions }), (request, response, next) => void answer(request, response).catch(next));
 
-  async function answer(request: Request, response: Response): Promise<void> {
-    const id = request.get('mcp-session-id');
-    const transport = (id === undefined ? undefined : transports.get(id)) ?? (await newTransport());
+  // With the types of Node: what libraries declare `auth` of an Express request to be does not agree with each other.
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const transport = transports.get(String(request.headers['mcp-session-id'])) ?? (await newTransport());
     await transport.handleRequest(request, response);
   }
 
@@ -75,8 +75,7 @@ export async function startMcpServer({ issuer, tls, fetch, onEvent, onRefusal }:
       sessionIdGenerator: () => randomUUID(),
       onsessioninitialized: (id) => void transports.set(id, transport),
     });
-    // The SDK's own types do not agree with each other under exactOptionalPropertyTypes.
-    await createMcpServer().connect(transport as Transport);
+    await createMcpServer().connect(transport);
     return transport;
   }
 
