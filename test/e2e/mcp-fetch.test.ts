@@ -34,56 +34,49 @@ interface Transport {
   handleRequest(request: Request, options: { authInfo: AuthInfo }): Promise<Response>;
 }
 
-const VERSIONS: readonly (readonly [string, Version])[] = [
-  [
-    '1',
-    {
-      async serve(opened) {
-        const server = new Server1({ name: 'test', version: '1.0.0' });
-        server.registerTool('whoami', {}, ({ authInfo }) => answerOf(authInfo));
-        const transport = new Transport1({
-          sessionIdGenerator: () => crypto.randomUUID(),
-          onsessioninitialized: (id) => opened(id, transport),
-        });
-        await server.connect(transport);
-        return transport;
-      },
-      async whoami(fetch) {
-        const transport = new ClientTransport1(new URL(URL_OF_SERVER), { fetch });
-        const client = new Client1({ name: 'test', version: '1.0.0' });
-        await client.connect(transport);
-        const text = textOf(await client.callTool({ name: 'whoami' }));
-        const { sessionId = '' } = transport;
-        await client.close();
-        return { text, sessionId };
-      },
-    },
-  ],
-  [
-    '2',
-    {
-      async serve(opened) {
-        const server = new server2.McpServer({ name: 'test', version: '1.0.0' });
-        server.registerTool('whoami', {}, ({ http }) => answerOf(http?.authInfo));
-        const transport = new server2.WebStandardStreamableHTTPServerTransport({
-          sessionIdGenerator: () => crypto.randomUUID(),
-          onsessioninitialized: (id) => opened(id, transport),
-        });
-        await server.connect(transport);
-        return transport;
-      },
-      async whoami(fetch) {
-        const transport = new client2.StreamableHTTPClientTransport(new URL(URL_OF_SERVER), { fetch });
-        const client = new client2.Client({ name: 'test', version: '1.0.0' });
-        await client.connect(transport);
-        const text = textOf(await client.callTool({ name: 'whoami' }));
-        const { sessionId = '' } = transport;
-        await client.close();
-        return { text, sessionId };
-      },
-    },
-  ],
-];
+const VERSION_1: Version = {
+  async serve(opened) {
+    const server = new Server1({ name: 'test', version: '1.0.0' });
+    server.registerTool('whoami', {}, ({ authInfo }) => answerOf(authInfo));
+    const transport = new Transport1({
+      sessionIdGenerator: () => crypto.randomUUID(),
+      onsessioninitialized: (id) => opened(id, transport),
+    });
+    await server.connect(transport);
+    return transport;
+  },
+  async whoami(fetch) {
+    const transport = new ClientTransport1(new URL(URL_OF_SERVER), { fetch });
+    const client = new Client1({ name: 'test', version: '1.0.0' });
+    await client.connect(transport);
+    const text = textOf(await client.callTool({ name: 'whoami' }));
+    const { sessionId = '' } = transport;
+    await client.close();
+    return { text, sessionId };
+  },
+};
+
+const VERSION_2: Version = {
+  async serve(opened) {
+    const server = new server2.McpServer({ name: 'test', version: '1.0.0' });
+    server.registerTool('whoami', {}, ({ http }) => answerOf(http?.authInfo));
+    const transport = new server2.WebStandardStreamableHTTPServerTransport({
+      sessionIdGenerator: () => crypto.randomUUID(),
+      onsessioninitialized: (id) => opened(id, transport),
+    });
+    await server.connect(transport);
+    return transport;
+  },
+  async whoami(fetch) {
+    const transport = new client2.StreamableHTTPClientTransport(new URL(URL_OF_SERVER), { fetch });
+    const client = new client2.Client({ name: 'test', version: '1.0.0' });
+    await client.connect(transport);
+    const text = textOf(await client.callTool({ name: 'whoami' }));
+    const { sessionId = '' } = transport;
+    await client.close();
+    return { text, sessionId };
+  },
+};
 
 describe('@holdfast/mcp/fetch', () => {
   let as: TestAuthorizationServer;
@@ -102,7 +95,10 @@ describe('@holdfast/mcp/fetch', () => {
       return handle(new Request(url, { ...init, headers }));
     };
 
-  describe.each(VERSIONS)('with version %s of the SDK', (_, { serve, whoami }) => {
+  describe.each([
+    ['1', VERSION_1],
+    ['2', VERSION_2],
+  ])('with version %s of the SDK', (_, { serve, whoami }) => {
     it('tells tools who calls, keeps a session to whom it was opened for, and ends its streams with the access', async () => {
       const refusals: SessionRefusal['reason'][] = [];
       const transports = new Map<string, Transport>();
@@ -139,6 +135,21 @@ describe('@holdfast/mcp/fetch', () => {
       await protect.close();
       expect(await ended).not.toContain('error');
     });
+  });
+
+  it('tells tools who calls where version 2 has no sessions', async () => {
+    const handler = server2.createMcpHandler(() => {
+      const server = new server2.McpServer({ name: 'test', version: '1.0.0' });
+      server.registerTool('whoami', {}, ({ http }) => answerOf(http?.authInfo));
+      return server;
+    });
+    const bridge = mcp();
+    const protect = holdfast(as.options);
+    const handle: Handle = async (request) =>
+      (await protect(request)).refusal ?? bridge(request, (authInfo) => handler.fetch(request, { authInfo }));
+    const { text, sessionId } = await VERSION_2.whoami(clientFetch(handle, owner));
+    expect(JSON.parse(text)).toMatchObject({ token: TOKEN_PLACEHOLDER, clientId: 'owner' });
+    expect(sessionId).toBe('');
   });
 
   const protectedBy =

@@ -192,20 +192,23 @@ describe('@holdfast/mcp in Express', () => {
   });
 
   it('a session that another has cannot be taken over by a response that names it, and its id is not told', async () => {
-    const app = appWith();
+    const ended: string[] = [];
+    const app = appWith({ onSessionEnd: (id) => ended.push(id) });
     await open(app, owner, 'one');
     expect((await open(app, thief, 'one')).headers).not.toHaveProperty(SESSION);
+    expect(ended).toEqual([]);
     expect((await call(app, thief, { [SESSION]: 'one' })).status).toBe(404);
     expect((await call(app, owner, { [SESSION]: 'one' })).status).toBe(200);
   });
 
   it('callers that nothing tells apart have no sessions: a token without cnf that names nobody', async () => {
     const app = express();
-    app.use('/mcp', holdfast({ ...as.options, unconstrained: 'accept' }), mcp(), transport);
+    const ended: string[] = [];
+    app.use('/mcp', holdfast({ ...as.options, unconstrained: 'accept' }), mcp({ onSessionEnd: (id) => ended.push(id) }), transport);
     const nobody = await owner.token({ sub: undefined, client_id: undefined }, 'none');
     const send = (headers: Record<string, string>) => request(app).post('/mcp').auth(nobody, { type: 'bearer' }).set(headers);
     const opened = await send({ 'x-open': 'one' });
-    expect([opened.status, opened.headers[SESSION]]).toEqual([200, undefined]);
+    expect([opened.status, opened.headers[SESSION], ended]).toEqual([200, undefined, ['one']]);
     expect((await send({ [SESSION]: 'one' })).status).toBe(404);
   });
 
@@ -286,6 +289,29 @@ describe('@holdfast/mcp in Express', () => {
     expect((await listening).text).toBe('data: 1\n\n');
     time += 60;
     expect((await call(app, owner, { [SESSION]: 'one' })).status).toBe(404);
+  });
+
+  it.each([
+    ['while it is written', false],
+    ['before its first word', true],
+  ])('a stream whose access ends %s ends, and who goes on writing does not take the process down', async (_, early) => {
+    const protect = holdfast(as.options);
+    let stopWriting = (): void => {};
+    const streaming: RequestHandler = async (_req, res) => {
+      if (early) await protect.close();
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      const write = (): void => void res.write(':\n\n');
+      write();
+      const writing = setInterval(write, 1);
+      stopWriting = () => clearInterval(writing);
+      if (!early) await protect.close();
+      write();
+    };
+    const app = express().use('/mcp', protect, mcp(), streaming);
+    const { status, text } = await call(app, owner, {}, 'get');
+    await new Promise((resolve) => setImmediate(resolve));
+    stopWriting();
+    expect([status, text.startsWith(':\n\n')]).toEqual([200, true]);
   });
 
   it('whoever opens too many sessions ends its own, and takes the room of nobody', async () => {

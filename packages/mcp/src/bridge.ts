@@ -81,7 +81,7 @@ function visit(sessions: Sessions, { method, caller, session: named, authInfo }:
       const isOver = (method === 'DELETE' && status >= 200 && status < 300) || status === UNKNOWN_SESSION.status;
       if (session !== undefined && isOver) sessions.end(session.id);
       if (sessionId === undefined || sessionId === session?.id) return true;
-      const opened = caller !== undefined && SESSION_ID.test(sessionId) ? sessions.open(sessionId, caller) : undefined;
+      const opened = SESSION_ID.test(sessionId) ? sessions.open(sessionId, caller) : undefined;
       if (opened === undefined) return false;
       sessions.use(opened, 1);
       if (session !== undefined) sessions.use(session, -1);

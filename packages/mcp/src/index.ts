@@ -44,7 +44,11 @@ export function mcp(options: McpOptions = {}): McpMiddleware {
     }
     // Defined, not assigned: what another has put there, be it a setter, must not decide what tools see.
     Object.defineProperty(request, 'auth', { value: visit.authInfo, writable: true, configurable: true, enumerable: true });
-    const end = (): void => void response.end();
+    const end = (): void => {
+      // Who still writes finds that it is over; without a listener that would end the process.
+      response.on('error', () => {});
+      response.end();
+    };
     let signal: AbortSignal | undefined;
     response.once('close', () => {
       signal?.removeEventListener('abort', end);
@@ -54,7 +58,9 @@ export function mcp(options: McpOptions = {}): McpMiddleware {
       if (!visit.answered(response.statusCode, textOf(response, SESSION_FIELD))) response.removeHeader(SESSION_FIELD);
       if (textOf(response, 'content-type')?.startsWith('text/event-stream') !== true) return;
       ({ signal } = access);
-      signal.addEventListener('abort', end, { once: true });
+      // Not at once: these very headers are still to be written.
+      if (signal.aborted) queueMicrotask(end);
+      else signal.addEventListener('abort', end, { once: true });
     });
     return true;
   }

@@ -12,7 +12,7 @@ export interface McpOptions {
   readonly maxSessions?: number;
   /** Sessions of one caller, by default a tenth of all. With one more, the one that it has not used for longest ends. */
   readonly maxSessionsPerCaller?: number;
-  /** Is told that a session has ended: close its transport. Idle sessions are found when the next request comes. */
+  /** Is told that a session has ended, or could not be opened: close its transport. Idle sessions are found when the next request comes. */
   readonly onSessionEnd?: (sessionId: string) => void;
   /** Is told of every request that is refused for its session. `session.of_another` is somebody who has a session id that is not its own. */
   readonly onRefusal?: (refusal: SessionRefusal) => void;

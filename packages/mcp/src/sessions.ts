@@ -38,11 +38,15 @@ export class Sessions {
     return this.#sessions.size < this.#limits.maxSessions || this.#hasItsShare(caller);
   }
 
-  /** Opens a session to a caller, or finds the one it has. `undefined` where the id is another's, or there is no room. */
-  open(id: string, caller: string): Session | undefined {
+  /** Opens a session to a caller, or finds the one it has. `undefined` where the id is another's, the caller nobody, or there is no room. */
+  open(id: string, caller: string | undefined): Session | undefined {
     const known = this.find(id);
     if (known !== undefined) return known.caller === caller ? known : undefined;
-    if (!this.hasRoom(caller)) return undefined;
+    if (caller === undefined || !this.hasRoom(caller)) {
+      // There is a transport already, which nobody will get to.
+      this.#limits.onSessionEnd(id);
+      return undefined;
+    }
     const own = this.#ids.get(caller) ?? new Set();
     const [oldest] = own;
     if (oldest !== undefined && this.#hasItsShare(caller)) this.end(oldest);
