@@ -182,12 +182,14 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
     'node:util': 'static',
     'reflect-metadata': 'dynamic',
   },
+  // The SDK is the application's own: what it needs of it is structural, and the same in both versions.
   mcp: {
     '@holdfast/core': 'type',
+    '@holdfast/core/fetch': 'static',
     '@holdfast/core/node': 'static',
     '@holdfast/express': 'static',
-    'node:crypto': 'static',
     'node:http': 'type',
+    'on-headers': 'static',
   },
   opentelemetry: { '@holdfast/core': 'static', '@opentelemetry/api': 'static', 'node:diagnostics_channel': 'static' },
   redis: { '@holdfast/core': 'static', 'node:diagnostics_channel': 'static' },
@@ -203,15 +205,15 @@ const PACKAGES: Record<string, Record<string, Kind>> = {
 };
 
 /** Files that may know status numbers and OAuth error codes: of core, and where answers are of another protocol (that of sessions in MCP). */
-const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts', 'testing/authorization-server.ts', 'cli/probe/', 'mcp/endpoint.ts'];
+const ANSWERS = ['rejection.ts', 'challenge/', 'node.ts', 'upgrade.ts', 'testing/authorization-server.ts', 'cli/probe/', 'mcp/answers.ts'];
 const ERROR_CODES = /^(?:invalid_(?:request|token|dpop_proof)|insufficient_(?:scope|user_authentication)|use_dpop_nonce)$/;
 const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= '400'));
 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
   authorization: ['access-token/extract.ts', 'redaction.ts', 'cli/inspect/verdict.ts'],
-  'content-type': ['node.ts', 'challenge/response.ts', 'discovery/fetch-json.ts'],
-  'retry-after': ['challenge/'],
+  'content-type': ['node.ts', 'challenge/response.ts', 'discovery/fetch-json.ts', 'mcp/'],
+  'retry-after': ['challenge/', 'mcp/answers.ts'],
   'www-authenticate': ['challenge/'],
 };
 /** The files that know how edges call their fields: to read them, and to keep them out of logs. */

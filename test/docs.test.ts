@@ -70,7 +70,7 @@ describe('the documents', () => {
     expect(targets.filter((target) => !existsSync(posix.join(root, posix.dirname(document), target)))).toEqual([]);
   });
 
-  it.each(['core', 'express', 'fastify'])('the code in the README of %s is compiled as it stands there', (name) => {
+  it.each(['core', 'express', 'fastify', 'mcp'])('the code in the README of %s is compiled as it stands there', (name) => {
     const [, section = ''] = new RegExp(`// readme: ${name}\\n([^]*?)\\n}\\n`).exec(read('test/types/readme.ts')) ?? [];
     const compiled = new Set(section.split('\n').map((line) => line.trim()));
     const shown = [...read(`packages/${name}/README.md`).matchAll(/```ts\n([^]*?)```/g)].flatMap(([, block = '']) => block.split('\n'));

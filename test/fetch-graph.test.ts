@@ -23,7 +23,9 @@ interface Manifest {
 }
 
 beforeAll(async () => {
-  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'packages/core'], { cwd: root });
+  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'packages/core', 'packages/mcp'], {
+    cwd: root,
+  });
 }, 60_000);
 
 function manifestOf(folder: string): Manifest {
@@ -89,11 +91,11 @@ const NODE_GLOBALS = new Set([
   '__filename',
 ]);
 
-function graphOf(conditions: readonly string[]): Graph {
+function graphOf(conditions: readonly string[], entry: string = join(core, 'dist/fetch.js')): Graph {
   const modules = new Map<string, string>();
   const builtins: string[] = [];
   const globals: string[] = [];
-  const open = [[join(core, 'dist/fetch.js'), 'the entry']] as [path: string, from: string][];
+  const open = [[entry, 'the entry']] as [path: string, from: string][];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const [path, from] = next;
     const name = relative(root, path);
@@ -105,7 +107,7 @@ function graphOf(conditions: readonly string[]): Graph {
       else open.push([resolve(specifier, path, conditions), name]);
     };
     const members = new WeakSet<object>();
-    const isOurs = path.startsWith(join(core, 'dist'));
+    const isOurs = path.startsWith(join(root, 'packages'));
     new Visitor({
       ImportDeclaration: ({ source }) => found(source.value),
       ExportNamedDeclaration: ({ source }) => void (source && found(source.value)),
@@ -155,6 +157,13 @@ describe('The fetch entry', () => {
       'keys/jwks-rsa.js',
     ])
       expect(reached).not.toContain(`packages/core/dist/${part}`);
+  });
+
+  test.each(WITHOUT_NODE)('of @holdfast/mcp does neither, under the condition %s', (_, conditions) => {
+    const { modules, builtins, globals } = graphOf(conditions, join(root, 'packages/mcp/dist/fetch.js'));
+    expect({ builtins, globals }).toEqual({ builtins: [], globals: [] });
+    expect([...modules.keys()]).toEqual(expect.arrayContaining(['packages/mcp/dist/sessions.js', 'packages/core/dist/fetch.js']));
+    expect([...modules.keys()]).not.toContain('packages/express/dist/index.js');
   });
 
   test.each(['deno', 'bun'])('under the condition %s reaches those alone that the runtime has', (condition) => {

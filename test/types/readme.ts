@@ -1,10 +1,14 @@
 // What the READMEs of the packages show, compiled. test/docs.test.ts holds them to these lines.
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { fromTls, prepareRequirements, protectedResource } from '@holdfast/core';
 import * as forFetch from '@holdfast/core/fetch';
+import type { Protect } from '@holdfast/core/fetch';
 import { nodeRequest, sendRefusal, setFields, upgrade } from '@holdfast/core/node';
 import * as forExpress from '@holdfast/express';
 import * as forFastify from '@holdfast/fastify';
+import { mcp } from '@holdfast/mcp';
+import type { AuthInfo, McpBridge } from '@holdfast/mcp/fetch';
 import express, { type ErrorRequestHandler } from 'express';
 import fastify from 'fastify';
 import { WebSocketServer } from 'ws';
@@ -67,6 +71,29 @@ export function expressReadme(onRefusal: ErrorRequestHandler): void {
   );
   app.use('/api', migrating);
   app.use(onRefusal);
+}
+
+export function mcpReadme(transport: { handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> }): void {
+  const { holdfast } = forExpress;
+  const app = express();
+  // readme: mcp
+  const url = 'https://mcp.example.com/mcp';
+  const protect = holdfast({ issuer: 'https://as.example.com', audience: url, certificate: fromTls(), profiles: ['mcp'] });
+  app.use(protect.metadata);
+  app.all('/mcp', protect, mcp({ resource: url }), (request, response, next) => {
+    transport.handleRequest(request, response).catch(next);
+  });
+  const fetching = async (
+    protectRequest: Protect,
+    bridge: McpBridge,
+    webTransport: { handleRequest(request: Request, options: { authInfo: AuthInfo }): Promise<Response> },
+    request: Request,
+  ): Promise<Response> => {
+    const { refusal, apply } = await protectRequest(request); // of @holdfast/core/fetch
+    if (refusal) return refusal;
+    return apply(await bridge(request, (authInfo) => webTransport.handleRequest(request, { authInfo })));
+  };
+  void fetching;
 }
 
 export async function fastifyReadme(): Promise<void> {

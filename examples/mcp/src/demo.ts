@@ -1,7 +1,7 @@
-// node examples/mcp/dist/demo.js: lets owners and thieves call an MCP server, and prints what came of it.
+// node examples/mcp/dist/demo.js: two clients of the MCP SDK and some thieves call a server, and what came of it is printed.
 import { printAnswers, printVerdict } from '@holdfast/example-main-job/report';
-import { runMcp } from './scene.js';
+import { runMcp } from './mcp.js';
 
-const { attempts } = await runMcp();
+const attempts = await runMcp();
 printAnswers(attempts);
 printVerdict(attempts);

@@ -1,64 +1,62 @@
-import type { Access, AccessTokenClaims } from '@holdfast/core';
-import { slot } from '@holdfast/core/node';
+import type { Access } from '@holdfast/core';
+import { callerOf } from './caller.ts';
 
-/** What the MCP SDK hands to tools as `extra.authInfo`: its `AuthInfo`, by shape. */
-export interface McpAuthInfo {
-  /** Never the token: a tool that passed it on to another service would be the confused deputy that MCP forbids. */
+/** What stands in place of the token: tools, and what they log, never get to hold it, nor can they pass it on. */
+export const TOKEN_PLACEHOLDER = 'confirmed by Holdfast, which keeps the token to itself';
+
+/** Who calls, as the MCP SDK hands it to tools: `extra.authInfo`, of version 1, and `ctx.http.authInfo`, of version 2. */
+export interface AuthInfo {
+  /** Never the token: {@link TOKEN_PLACEHOLDER}. */
   token: string;
-  /** Empty where the issuer does not name the client. */
+  /** Empty where the token says of no client. */
   clientId: string;
   scopes: string[];
-  /** `exp`, in seconds. */
+  /** Epoch seconds. */
   expiresAt: number;
-  /** The one audience of the token, where it is a single URL. */
+  /** The option `resource`. */
   resource?: URL;
-  /** The identity is issuer and subject together; `confirmed` is false where the token was let through unbound. */
-  extra: {
-    readonly issuer: string;
-    readonly subject: string | undefined;
-    readonly claims: Access['claims'];
-    readonly confirmations: Access['confirmations'];
-    readonly confirmed: boolean;
-  };
+  extra: AuthInfoExtra;
 }
 
-// No token68 (RFC 9110 §11.2), so that it cannot even be sent as a credential.
-const PLACEHOLDER = '(the access token stays with Holdfast)';
+/** What Holdfast has to say beyond the members that the SDK knows. */
+export interface AuthInfoExtra extends Record<string, unknown> {
+  /** With `subject` the identity of the user; a subject alone is not one. */
+  readonly issuer: string;
+  readonly subject: string | undefined;
+  readonly scheme: 'Bearer' | 'DPoP';
+  /** Whether the token was sent by the client it is bound to. False only where unbound tokens are accepted. */
+  readonly confirmed: boolean;
+  /** The certificate (`x5t#S256`) or the key (`jkt`) that the caller has. */
+  readonly confirmations: readonly { readonly member: string; readonly thumbprint: string }[];
+  /**
+   * The one that sessions belong to, as one string: issuer, subject, client and confirmations together. To bind state of your own to,
+   * as `requestState` of SDK 2. `undefined` where the token names nobody.
+   */
+  readonly caller: string | undefined;
+  /** The claims that the option `claims` names, as far as the token has them. Frozen. */
+  readonly claims: Readonly<Record<string, unknown>>;
+}
 
-const accesses = slot<Access>();
-
-/** The `AuthInfo` of an access, for the SDK's transports. Written for the SDK: Holdfast never reads what stands in it. */
-export function authInfoOf(access: Access): McpAuthInfo {
-  const { issuer, claims, clientId = '', scopes, confirmations, confirmed } = access;
-  const resource = resourceOf(claims.aud);
-  const authInfo: McpAuthInfo = {
-    token: PLACEHOLDER,
+/** An `AuthInfo` of its own for each request, so that what a tool does to it stays with that tool. */
+export function authInfoOf(
+  access: Access,
+  { resource, claims: names }: { readonly resource: string | undefined; readonly claims: readonly string[] },
+): AuthInfo {
+  const { issuer, claims, clientId = '', scopes, scheme, confirmed, confirmations } = access;
+  return {
+    token: TOKEN_PLACEHOLDER,
     clientId,
     scopes: [...scopes],
     expiresAt: claims.exp,
-    ...(resource !== undefined && { resource }),
-    extra: { issuer, subject: claims.sub, claims, confirmations, confirmed },
+    ...(resource !== undefined && { resource: new URL(resource) }),
+    extra: {
+      issuer,
+      subject: claims.sub,
+      scheme,
+      confirmed,
+      confirmations,
+      caller: callerOf(access),
+      claims: Object.freeze(Object.fromEntries(names.flatMap((name) => (Object.hasOwn(claims, name) ? [[name, claims[name]]] : [])))),
+    },
   };
-  accesses.set(authInfo, access);
-  return authInfo;
-}
-
-/**
- * What was granted to the request that a tool runs for. Throws where `extra.authInfo` was not made by {@link authInfoOf}: what
- * anybody else has put there is not access. `C` types the claims beyond the standard ones; it is your word, not a check.
- *
- * @example
- * server.registerTool('accounts', { description: 'Your accounts' }, (extra) => accountsOf(accessOfTool(extra).claims.sub));
- */
-export function accessOfTool<C extends AccessTokenClaims = AccessTokenClaims>(extra: {
-  readonly authInfo?: object | undefined;
-}): Access<C> {
-  const access = extra.authInfo && accesses.get(extra.authInfo);
-  if (access === undefined) throw new Error('The request of this tool was not let through by mcpEndpoint, so that nobody has access.');
-  return access as Access<C>;
-}
-
-function resourceOf(audience: AccessTokenClaims['aud']): URL | undefined {
-  const [only, ...more] = [audience ?? []].flat();
-  return only !== undefined && more.length === 0 && URL.canParse(only) ? new URL(only) : undefined;
 }

@@ -1,2 +1,74 @@
-export { accessOfTool, authInfoOf, type McpAuthInfo } from './auth-info.ts';
-export { mcpEndpoint, type McpEndpoint, type McpEndpointOptions, type McpTransport, type TransportOptions } from './endpoint.ts';
+import type { ServerResponse } from 'node:http';
+import { nodeRequest, sendRefusal } from '@holdfast/core/node';
+import { accessOf, type ExpressRequest, type Middleware } from '@holdfast/express';
+import onHeaders from 'on-headers';
+import { makeBridge, SESSION_FIELD } from './bridge.ts';
+import type { McpOptions } from './options.ts';
+
+export { type AuthInfo, type AuthInfoExtra, TOKEN_PLACEHOLDER } from './auth-info.ts';
+export type { McpOptions, SessionRefusal } from './options.ts';
+
+/** The middleware between `holdfast(…)` and the transport of the SDK. */
+export interface McpMiddleware extends Middleware {
+  /** Ends a session that the application closes by itself: from now on nobody gets into it. */
+  endSession(sessionId: string): void;
+}
+
+/**
+ * Stands after `holdfast(…)` and before the Streamable HTTP transport of the MCP SDK. Tools learn who calls (`req.auth`, which is
+ * written and never read), a session answers only to the caller it was opened for (404 to everybody else), and event streams end
+ * with the access. Where there is no access, 401.
+ *
+ * Throws one `TypeError` that lists every problem of the options.
+ *
+ * @example
+ * app.use('/mcp', holdfast({ issuer, audience: 'https://mcp.example.com/mcp', profiles: ['mcp'] }), mcp());
+ */
+export function mcp(options: McpOptions = {}): McpMiddleware {
+  const bridge = makeBridge(options);
+  const middleware: Middleware = (request, response, next) => {
+    try {
+      if (letIn(request, response)) next();
+    } catch (error) {
+      next(error);
+    }
+  };
+
+  function letIn(request: ExpressRequest, response: ServerResponse): boolean {
+    const access = accessOf(request);
+    const view = nodeRequest(request, request.originalUrl);
+    const visit = bridge.admit({ method: view.method, sessionLines: view.fieldLines(SESSION_FIELD), access });
+    if ('status' in visit) {
+      sendRefusal(response, visit);
+      return false;
+    }
+    // Defined, not assigned: what another has put there, be it a setter, must not decide what tools see.
+    Object.defineProperty(request, 'auth', { value: visit.authInfo, writable: true, configurable: true, enumerable: true });
+    const end = (): void => {
+      // Who still writes finds that it is over; without a listener that would end the process.
+      response.on('error', () => {});
+      response.end();
+    };
+    let signal: AbortSignal | undefined;
+    response.once('close', () => {
+      signal?.removeEventListener('abort', end);
+      visit.over();
+    });
+    onHeaders(response, () => {
+      if (!visit.answered(response.statusCode, textOf(response, SESSION_FIELD))) response.removeHeader(SESSION_FIELD);
+      if (textOf(response, 'content-type')?.startsWith('text/event-stream') !== true) return;
+      ({ signal } = access);
+      // Not at once: these very headers are still to be written.
+      if (signal.aborted) queueMicrotask(end);
+      else signal.addEventListener('abort', end, { once: true });
+    });
+    return true;
+  }
+
+  return Object.assign(middleware, { endSession: (sessionId: string) => bridge.end(sessionId) });
+}
+
+function textOf(response: ServerResponse, name: string): string | undefined {
+  const value = response.getHeader(name);
+  return value === undefined ? undefined : String(value);
+}

@@ -1,90 +1,100 @@
-import type { Access } from '@holdfast/core';
+import type { McpSettings } from './options.ts';
 
-/** A session: whose it is, and what carries it. */
-interface Session<T> {
-  readonly owner: string;
-  readonly transport: T;
-  /** Requests that are under way, such as the stream that stays open. */
-  active: number;
-  /** Milliseconds of a clock that never runs backwards. */
-  used: number;
+/** A session, and to whom it answers. */
+export interface Session {
+  readonly id: string;
+  readonly caller: string;
+  /** Requests and streams that are under way: while there are any, it is not idle. */
+  open: number;
+  usedAt: number;
 }
 
-/** How many sessions there may be. */
-export interface SessionLimits {
-  /** Of all clients together; beyond it no new one is opened. */
-  readonly most: number;
-  /** Of one client; beyond it the one that it has used least recently is ended. */
-  readonly share: number;
-  /** Milliseconds without a request after which one is ended. */
-  readonly idle: number;
-}
+type Limits = Pick<McpSettings, 'idleSeconds' | 'maxSessions' | 'maxSessionsPerCaller' | 'onSessionEnd' | 'now'>;
 
 /**
- * Who a session belongs to: issuer, subject, client, and every key and certificate that was confirmed. Undefined where none but
- * the issuer is known, who would be everybody.
+ * Which session was opened by whom: bounded, and in memory, as the transports of the SDK are, so that what one process forgets or
+ * never knew is refused. A session is never given to another caller.
  */
-export function ownerOf({ issuer, claims, clientId, confirmations }: Access): string | undefined {
-  if (claims.sub === undefined && clientId === undefined && confirmations.length === 0) return undefined;
-  const bound = confirmations.map(({ member, thumbprint }) => `${member}:${thumbprint}`).toSorted();
-  return JSON.stringify([issuer, claims.sub ?? null, clientId ?? null, bound]);
-}
+export class Sessions {
+  /** Those used longest ago first. */
+  readonly #sessions = new Map<string, Session>();
+  /** The ids of each caller, in the same order. */
+  readonly #ids = new Map<string, Set<string>>();
+  readonly #limits: Limits;
 
-/** The sessions of an endpoint, each with its owner, from the one that was used least recently on. */
-export class Sessions<T extends { close(): Promise<void> }> {
-  readonly #byId = new Map<string, Session<T>>();
-  readonly #limits: SessionLimits;
-
-  constructor(limits: SessionLimits) {
+  constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** Whether one more may be opened, now that those are ended which nobody uses. */
-  hasRoom(): boolean {
-    const until = performance.now() - this.#limits.idle;
-    for (const [id, { active, used }] of this.#byId) {
-      if (used > until) break;
-      if (active === 0) this.end(id);
+  /** The session with this id, of whomever; not one that has been idle for too long. */
+  find(id: string): Session | undefined {
+    this.#endIdle();
+    return this.#sessions.get(id);
+  }
+
+  /** Whether a caller may open another: in a room that is free, or in that of a session of its own. */
+  hasRoom(caller: string): boolean {
+    this.#endIdle();
+    return this.#sessions.size < this.#limits.maxSessions || this.#hasItsShare(caller);
+  }
+
+  /** Opens a session to a caller, or finds the one it has. `undefined` where the id is another's, the caller nobody, or there is no room. */
+  open(id: string, caller: string | undefined): Session | undefined {
+    const known = this.find(id);
+    if (known !== undefined) return known.caller === caller ? known : undefined;
+    if (caller === undefined || !this.hasRoom(caller)) {
+      // There is a transport already, which nobody will get to.
+      this.#limits.onSessionEnd(id);
+      return undefined;
     }
-    return this.#byId.size < this.#limits.most;
+    const own = this.#ids.get(caller) ?? new Set();
+    const [oldest] = own;
+    if (oldest !== undefined && this.#hasItsShare(caller)) this.end(oldest);
+    const session = { id, caller, open: 0, usedAt: this.#limits.now() };
+    this.#sessions.set(id, session);
+    this.#ids.set(caller, own.add(id));
+    return session;
   }
 
-  open(id: string, owner: string, transport: T): void {
-    const own = [...this.#byId].filter(([, session]) => session.owner === owner).map(([one]) => one);
-    for (const one of own.slice(0, Math.max(0, own.length - this.#limits.share + 1))) this.end(one);
-    this.#byId.set(id, { owner, transport, active: 0, used: performance.now() });
+  /** Something of the session begins: +1, or is over: −1. */
+  use(session: Session, change: 1 | -1): void {
+    session.open += change;
+    // It may have ended in the meantime.
+    if (this.#sessions.get(session.id) === session) this.#touch(session);
   }
 
-  /** The session, if it is there, whoever asks; {@link Session.owner} says whose it is. */
-  find(id: string): Session<T> | undefined {
-    const session = this.#byId.get(id);
-    return session !== undefined && session.active === 0 && session.used <= performance.now() - this.#limits.idle ? undefined : session;
-  }
-
-  /** The owner has asked for it again; call what is returned when the request is over. */
-  use(id: string, session: Session<T>): () => void {
-    session.active++;
-    this.#touch(id, session);
-    return () => {
-      session.active--;
-      this.#touch(id, session);
-    };
-  }
-
-  #touch(id: string, session: Session<T>): void {
-    session.used = performance.now();
-    if (this.#byId.delete(id)) this.#byId.set(id, session);
-  }
-
-  /** Ends a session, if it is there. */
   end(id: string): void {
-    const session = this.#byId.get(id);
-    this.#byId.delete(id);
-    // A transport that fails to close has nobody left who could open it.
-    session?.transport.close().catch(() => {});
+    const session = this.#sessions.get(id);
+    if (session === undefined) return;
+    this.#sessions.delete(id);
+    const own = this.#ids.get(session.caller);
+    own?.delete(id);
+    if (own?.size === 0) this.#ids.delete(session.caller);
+    this.#limits.onSessionEnd(id);
   }
 
-  endAll(): void {
-    for (const id of this.#byId.keys()) this.end(id);
+  #hasItsShare(caller: string): boolean {
+    return (this.#ids.get(caller)?.size ?? 0) >= this.#limits.maxSessionsPerCaller;
+  }
+
+  #touch(session: Session): void {
+    const { id, caller } = session;
+    session.usedAt = this.#limits.now();
+    this.#sessions.delete(id);
+    this.#sessions.set(id, session);
+    const own = this.#ids.get(caller);
+    own?.delete(id);
+    own?.add(id);
+  }
+
+  #endIdle(): void {
+    const { idleSeconds, now } = this.#limits;
+    const time = now();
+    // Those that have something under way go to the end, where the loop stops.
+    for (const session of this.#sessions.values()) {
+      if (time - session.usedAt < idleSeconds) return;
+      if (session.open > 0) this.#touch(session);
+      else this.end(session.id);
+    }
   }
 }

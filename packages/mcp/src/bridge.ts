@@ -1,0 +1,107 @@
+import type { Access, Answer } from '@holdfast/core';
+import { NO_ROOM, UNKNOWN_SESSION } from './answers.ts';
+import { type AuthInfo, authInfoOf } from './auth-info.ts';
+import { callerOf } from './caller.ts';
+import { type McpOptions, mcpSettings, type SessionRefusal } from './options.ts';
+import { type Session, Sessions } from './sessions.ts';
+
+/** The field of requests and responses that names a session. */
+export const SESSION_FIELD = 'mcp-session-id';
+/** Visible ASCII (MCP, Streamable HTTP): no space, so that several lines which were joined are no id. */
+const SESSION_ID = /^[\x21-\x7e]{1,512}$/;
+
+/** What the bridge needs of a request. */
+export interface McpRequest {
+  readonly method: string;
+  /** The lines of {@link SESSION_FIELD}. */
+  readonly sessionLines: readonly string[];
+  readonly access: Access;
+}
+
+/** A request that goes on to the SDK. */
+export interface Visit {
+  readonly authInfo: AuthInfo;
+  /**
+   * The status and fields of the response are known: a session opens or ends. False where the response names a session that is not
+   * the caller's: the client must not get to know its id.
+   */
+  answered(status: number, sessionId: string | undefined): boolean;
+  /** The response, streams included, is over. */
+  over(): void;
+}
+
+/** What both entries do, without the server they do it for. */
+export interface Bridge {
+  admit(request: McpRequest): Visit | Answer;
+  end(sessionId: string): void;
+}
+
+/** Makes a {@link Bridge}; throws a `TypeError` that lists every problem of the options. */
+export function makeBridge(options: McpOptions): Bridge {
+  const settings = mcpSettings(options);
+  const sessions = new Sessions({ ...settings, onSessionEnd: unheard(settings.onSessionEnd) });
+  const tell = unheard(settings.onRefusal);
+  const refuse = (reason: SessionRefusal['reason'], { issuer, claims, clientId }: Access, answer: Answer): Answer => {
+    tell({ reason, issuer, subject: claims.sub, clientId });
+    return answer;
+  };
+
+  return {
+    end: (sessionId) => sessions.end(sessionId),
+    admit({ method, sessionLines, access }) {
+      const caller = callerOf(access);
+      const [id = '', ...others] = sessionLines;
+      let session: Session | undefined;
+      if (sessionLines.length > 0) {
+        session = others.length === 0 && SESSION_ID.test(id) ? sessions.find(id) : undefined;
+        if (session === undefined) return refuse('session.unknown', access, UNKNOWN_SESSION);
+        if (session.caller !== caller) return refuse('session.of_another', access, UNKNOWN_SESSION);
+      } else if (method === 'POST' && caller !== undefined && !sessions.hasRoom(caller)) {
+        return refuse('session.no_room', access, NO_ROOM);
+      }
+      return visit(sessions, { method, caller, session, authInfo: authInfoOf(access, settings) });
+    },
+  };
+}
+
+interface Admitted {
+  readonly method: string;
+  readonly caller: string | undefined;
+  readonly session: Session | undefined;
+  readonly authInfo: AuthInfo;
+}
+
+function visit(sessions: Sessions, { method, caller, session: named, authInfo }: Admitted): Visit {
+  let session = named;
+  if (session !== undefined) sessions.use(session, 1);
+  return {
+    authInfo,
+    answered(status, sessionId) {
+      // Deleted by the client, or the transport knows it no more.
+      const isOver = (method === 'DELETE' && status >= 200 && status < 300) || status === UNKNOWN_SESSION.status;
+      if (session !== undefined && isOver) sessions.end(session.id);
+      if (sessionId === undefined || sessionId === session?.id) return true;
+      const opened = SESSION_ID.test(sessionId) ? sessions.open(sessionId, caller) : undefined;
+      if (opened === undefined) return false;
+      sessions.use(opened, 1);
+      if (session !== undefined) sessions.use(session, -1);
+      session = opened;
+      return true;
+    },
+    over() {
+      if (session !== undefined) sessions.use(session, -1);
+      session = undefined;
+    },
+  };
+}
+
+/** Whoever listens cannot break a request. */
+function unheard<T>(listener: (value: T) => void): (value: T) => void {
+  return (value) => {
+    try {
+      listener(value);
+    } catch {
+      // Its fault stays with it.
+    }
+  };
+}

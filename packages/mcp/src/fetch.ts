@@ -1,0 +1,90 @@
+import { accessOf } from '@holdfast/core/fetch';
+import type { AuthInfo } from './auth-info.ts';
+import { makeBridge, SESSION_FIELD } from './bridge.ts';
+import type { McpOptions } from './options.ts';
+
+export { type AuthInfo, type AuthInfoExtra, TOKEN_PLACEHOLDER } from './auth-info.ts';
+export type { McpOptions, SessionRefusal } from './options.ts';
+
+/** Hands a request that was protected on to the SDK. */
+export interface McpBridge {
+  /** `handle` gets who calls, for `transport.handleRequest(request, { authInfo })`. Rejects with a `HoldfastError` where there is no access. */
+  (request: Request, handle: (authInfo: AuthInfo) => Promise<Response> | Response): Promise<Response>;
+  /** Ends a session that the application closes by itself: from now on nobody gets into it. */
+  endSession(sessionId: string): void;
+}
+
+/**
+ * For the web-standard transport of the MCP SDK: Hono, Workers, Deno, Bun. Tools learn who calls, a session answers only to the
+ * caller it was opened for (404 to everybody else), and event streams end with the access.
+ *
+ * Throws one `TypeError` that lists every problem of the options.
+ *
+ * @example
+ * const { refusal, apply } = await protect(request);
+ * if (refusal) return refusal;
+ * return apply(await bridge(request, (authInfo) => transport.handleRequest(request, { authInfo })));
+ */
+export function mcp(options: McpOptions = {}): McpBridge {
+  const bridge = makeBridge(options);
+  const hand = async (request: Request, handle: (authInfo: AuthInfo) => Promise<Response> | Response): Promise<Response> => {
+    const access = accessOf(request);
+    const line = request.headers.get(SESSION_FIELD);
+    const visit = bridge.admit({ method: request.method, sessionLines: line === null ? [] : [line], access });
+    if ('status' in visit) {
+      const headers = new Headers();
+      for (const [name, value] of visit.fields) headers.set(name, value);
+      return Response.json(visit.body, { status: visit.status, headers });
+    }
+    try {
+      const response = await handle(visit.authInfo);
+      const { status, statusText, body } = response;
+      const isTold = visit.answered(status, response.headers.get(SESSION_FIELD) ?? undefined);
+      const isStream = body !== null && response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+      if (!isStream) visit.over();
+      if (isTold && !isStream) return response;
+      const headers = new Headers(response.headers);
+      if (!isTold) headers.delete(SESSION_FIELD);
+      return new Response(isStream ? streamUntil(body, access.signal, () => visit.over()) : body, { status, statusText, headers });
+    } catch (error) {
+      visit.over();
+      throw error;
+    }
+  };
+  return Object.assign(hand, { endSession: (sessionId: string) => bridge.end(sessionId) });
+}
+
+/** The same stream, which ends when the signal aborts. */
+function streamUntil(body: ReadableStream<Uint8Array>, signal: AbortSignal, over: () => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  const ended = new AbortController();
+  ended.signal.addEventListener('abort', over, { once: true });
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      const stop = (): void => {
+        if (ended.signal.aborted) return;
+        ended.abort();
+        controller.close();
+        reader.cancel().catch(() => {});
+      };
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true, signal: ended.signal });
+    },
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (ended.signal.aborted) return;
+        if (!done) return controller.enqueue(value);
+        ended.abort();
+        controller.close();
+      } catch (error) {
+        ended.abort();
+        throw error;
+      }
+    },
+    cancel(reason) {
+      ended.abort();
+      return reader.cancel(reason);
+    },
+  });
+}
