@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:http2';
 import { Writable, Readable } from 'node:stream';
 import fastifyAuth from '@fastify/auth';
 import cors from '@fastify/cors';
@@ -623,6 +625,33 @@ describe('beyond the contract, Fastify 5', () => {
         401,
         order === 'before' ? 'https://app.example.com' : undefined,
       ]);
+    });
+
+    it('issuerFor: over HTTP/2 no tenant is reached by an :authority that selects and a Host that routes', async () => {
+      const other = await startIssuer();
+      const app = fastify({ http2: true });
+      apps.push(app as unknown as FastifyInstance);
+      const tenants: Record<string, string> = { 'mine.test': issuer.url, 'theirs.test': other.url };
+      await app.register(holdfast, {
+        ...options(),
+        issuer: [issuer.url, other.url],
+        issuerFor: (request) => tenants[request.fieldLines(':authority')[0] ?? ''],
+      });
+      app.get('/r', ok);
+      const session = connect(await app.listen({ port: 0, host: '127.0.0.1' }));
+      const answeredTo = async (hosts: Record<string, string>): Promise<unknown> => {
+        const stream = session.request({ ':path': '/r', ...hosts, authorization: `Bearer ${token}` });
+        const [fields] = (await once(stream, 'response')) as [Record<string, unknown>];
+        stream.resume();
+        return fields[':status'];
+      };
+      expect(await answeredTo({ ':authority': 'mine.test' })).toBe(200);
+      expect(await answeredTo({ ':authority': 'mine.test', host: 'Mine.test' })).toBe(200);
+      expect(await answeredTo({ ':authority': 'theirs.test' })).toBe(401);
+      expect(await answeredTo({ ':authority': 'mine.test', host: 'theirs.test' })).toBe(400);
+      expect(events.at(-1)?.reason).toBe('request.several_hosts');
+      session.close();
+      await other.close();
     });
 
     it('EDG-21 @fastify/websocket: an upgrade is judged like a request, before the handshake', async () => {

@@ -24,6 +24,7 @@ import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import {
+  All,
   type ArgumentsHost,
   Body,
   type CallHandler,
@@ -38,6 +39,7 @@ import {
   Injectable,
   Module,
   type NestInterceptor,
+  Options,
   Post,
   Req,
   RequestMethod,
@@ -122,6 +124,33 @@ describe.each(platforms)('on %s', (platform) => {
         return 'open';
       }
     }
+
+    it('lets a preflight through to a route for OPTIONS, and never to one for all methods', async () => {
+      const reached: string[] = [];
+      @Controller()
+      class Both {
+        @All('all')
+        all(): string {
+          reached.push('all');
+          return 'secret';
+        }
+
+        @Options('options')
+        options(): string {
+          reached.push('options');
+          return 'preflight';
+        }
+      }
+      const sent = { method: 'OPTIONS', lines: ['Origin: https://evil.example', 'Access-Control-Request-Method: GET'] };
+      const served = await serve(platform, guarded([Both]));
+      expect(await statuses(served, ['/all', '/options'], sent)).toEqual({ '/all': 401, '/options': 200 });
+      expect(reached).toEqual(['options']);
+      const withCors = await serve(platform, guarded([Both]), (app) => app.enableCors({ origin: true }));
+      expect(await statuses(withCors, ['/all'], sent)).toEqual({ '/all': 204 });
+      // Where credentials are optional, that is what they are for.
+      const optional = await serve(platform, guarded([Both], { credentials: 'optional' }));
+      expect(await statuses(optional, ['/all'], sent)).toEqual({ '/all': 200 });
+    });
 
     it('protects a controller, or a route and none beside it', async () => {
       const served = await serve(platform, moduleOf({ imports: [HoldfastModule.forRoot(options())], controllers: [Whole, Part] }));

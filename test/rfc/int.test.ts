@@ -552,12 +552,19 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
         `${header}+/.${payload}.${signature}`,
         `${spaced}.${payload}.${signature}`,
         `${bom}.${payload}.${signature}`,
+        `${jwt}.`,
+        `.${jwt}`,
+        `${jwt}.x`,
+        `${jwt}.x.y`,
+        `${jwt}.x.y.z`,
         await issuer.token({ exp: NOW - 100 }),
         await issuer.token({}, { typ: 'JWT' }),
         await issuer.token({}, { alg: 'none' }, { key: false }),
       ];
       for (const spelling of spellings) expect(await ask(resource, spelling)).toMatch(/^401 token\./);
       expect(asked).toEqual([]);
+      // An encrypted one is for its server to read, where there is no key for it here.
+      expect(await ask(resource, `${base64url('{"alg":"RSA-OAEP","enc":"A256GCM"}')}.a.b.c.d`)).toBe('granted');
     });
 
     it('with mode always is verified here, and asked about', async () => {
@@ -648,6 +655,8 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
       ['another audience', () => signed({}, { aud: 'somebody' })],
       ['no audience', () => signed({}, { aud: undefined })],
       ['no iat', () => signed({}, { iat: undefined })],
+      ['one of an hour ago, which somebody has kept', () => signed({}, { iat: clock.now() - 3600 })],
+      ['one of the future', () => signed({}, { iat: clock.now() + 3600 })],
       ['members at the top', () => signed({}, { ...active(), token_introspection: undefined })],
       ['members of another type', () => signed({}, { token_introspection: [active()] })],
       ['alg none', () => signed({ alg: 'none' })],

@@ -12,6 +12,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 const AUDIENCE = 'https://rs.example.com';
 const NOW = 1_800_000_000;
 
+const requestFor = (target: string, token: string): ProtectedResourceRequest => ({
+  method: 'GET',
+  target,
+  fieldLines: (name) => (name === 'authorization' ? [`Bearer ${token}`] : []),
+  connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
+});
+
 /** What came of a request, in one line: `200 https://…` with the issuer that the route saw, or the status and the reason. */
 type Ask = (token: string, target?: string) => Promise<string>;
 
@@ -182,6 +189,26 @@ describe('Several issuers', () => {
       expect(seen).toHaveLength(1);
       expect(Object.keys(seen[0] ?? []).length).toBe(1);
     });
+
+    it.each(['http://api.example/b/r', '/%62/r', '/a/../b/r', '/./b/r', '*', '/b%2Er'])(
+      'is not asked of a target that a router could read otherwise: %s',
+      async (target) => {
+        const resource = protectedResource({
+          issuer: [one.url, two.url],
+          audience: AUDIENCE,
+          unconstrained: 'accept',
+          now: clock.now,
+          issuerFor: (request) => (request.target.startsWith('/b/') ? two.url : one.url),
+        });
+        closing.push(() => resource.close());
+        const judged = async (asked: string): Promise<string> => {
+          const result = await resource.verify(requestFor(asked, await one.token()));
+          return result.granted ? 'granted' : `${result.status} ${result.rejection.rejected}`;
+        };
+        expect([await judged('/r?x=/../%62'), await judged('/%C3%A4/r')]).toEqual(['granted', 'granted']);
+        expect([await judged('/b/r'), await judged(target)]).toEqual(['401 token.issuer', '401 token.tenant']);
+      },
+    );
 
     it('that throws is 503', async () => {
       const ask = await start([one.url], {

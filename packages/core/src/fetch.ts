@@ -67,7 +67,10 @@ export interface Surroundings {
 
 /** A request that may go on, to routes that ask for their access. */
 export interface Protected<C extends AccessTokenClaims = AccessTokenClaims> {
-  /** `undefined` where the request passed without access: a CORS preflight, or `credentials: 'optional'`. */
+  /**
+   * `undefined` where the request passed without access: a CORS preflight, which anybody can send, or `credentials: 'optional'`. A
+   * route that looks at the path alone runs for it: let it ask for its access ({@link accessOf}, {@link requires}).
+   */
   readonly access: Access<C> | undefined;
   readonly refusal?: undefined;
   /** The response with the fields that it has to carry, as a new nonce: the same object where there are none. Its body is not read. */

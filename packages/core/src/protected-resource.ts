@@ -3,6 +3,7 @@ import { cached } from './access-token/cache.ts';
 import { decryption } from './access-token/decrypt.ts';
 import { extractAccessToken, needsNoAccess } from './access-token/extract.ts';
 import { trustedIssuer, trustedIssuers } from './access-token/issuers.ts';
+import { selectIssuer } from './access-token/tenant.ts';
 import { type Access, grantAccess } from './authorization/access.ts';
 import { AccessSignals } from './authorization/access-signals.ts';
 import { authorizeToken } from './authorization/authorize-token.ts';
@@ -114,7 +115,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
         return confirm(token, presentation);
       });
     if (issuerFor === undefined) return judgeFor(undefined);
-    return andThen(issuerFor(request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : reject('token.tenant')));
+    return andThen(selectIssuer(issuerFor, request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : selected));
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
@@ -173,7 +174,8 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }
 
   function passage(): Refusal {
-    return { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always } };
+    const preflight = settings.credentials === 'required' && ({ preflight: true } as const);
+    return { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always, ...preflight } };
   }
 
   /** A clock that fails is why requests are refused, and the event has to tell. */

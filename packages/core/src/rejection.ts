@@ -42,7 +42,7 @@ export const REASONS = {
   'request.several_hosts': {
     status: 400,
     error: 'invalid_request',
-    text: 'More than one Host line was sent, so it is not clear which origin is meant (RFC 9112 §3.2).',
+    text: 'More than one host was named, so it is not clear which origin is meant (RFC 9112 §3.2, RFC 9113 §8.3.1).',
   },
   'request.early_data': {
     status: 425,
@@ -93,7 +93,7 @@ export const REASONS = {
   'token.tenant': {
     status: 401,
     error: 'invalid_token',
-    text: 'issuerFor named no issuer that is registered, so no token is accepted for this request.',
+    text: 'issuerFor named no issuer that is registered, or the target of the request could be taken for that of two tenants, so no token is accepted for it.',
   },
   'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
   'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },

@@ -100,7 +100,8 @@ const protections = slot<Protection>();
 /**
  * Protects everything that is mounted after it: a request reaches a route only with an access token that was sent by the client
  * it is bound to. Every other request is answered: 401 with challenges, 400 for ambiguous credentials, 425 for early data, 429 for
- * a client over its share of proofs, 503 where a part of ours failed; never with the route. A CORS preflight passes, without access.
+ * a client over its share of proofs, 503 where a part of ours failed; never with the route. A CORS preflight passes, without access: what
+ * stands under `app.all` or `app.use` runs for it, so let it ask for its access ({@link accessOf}, {@link requires}).
  *
  * Takes the options, or a resource that is made already and shared. Throws one `TypeError` that lists every problem.
  *

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 /**
  * What a route asks of its requests, in `config: { holdfast: … }`: `'public'`, nothing at all; `'access'`, any access; or
  * requirements, as {@link requires} takes them. A route that says nothing is protected, and may be reached without access only as
- * `credentials: 'optional'` allows.
+ * `credentials: 'optional'` allows, and by a CORS preflight where it is for OPTIONS too (`app.all`): give it `'access'`.
  */
 export type RoutePolicy = 'public' | 'access' | Requirements;
 

@@ -15,6 +15,7 @@ import {
   type ExecutionContext,
   Inject,
   Injectable,
+  RequestMethod,
   UseGuards,
 } from '@nestjs/common';
 import { HoldfastException } from './exception.ts';
@@ -50,7 +51,8 @@ export async function judge(resource: ProtectedResource, exchange: Exchange): Pr
  * Lets a request through only with an access token that was sent by the client it is bound to, and that meets what `@Requires`
  * asks for. Everything else is refused with a {@link HoldfastException}: 401 with challenges, 403 `insufficient_scope`, 400 for
  * ambiguous credentials, 425 for early data, 429 for a client over its share of proofs, 503 where a part of ours failed.
- * Routes with `@Public` are not looked at. A CORS preflight passes, without access.
+ * Routes with `@Public` are not looked at. A CORS preflight passes, without access, to `@Options` routes alone: what `enableCors`
+ * answers never comes to a guard, and an `@All` route would run for anybody who writes two fields.
  *
  * For one route or controller with `@UseGuards(HoldfastGuard)`, for all as `APP_GUARD`, with a resource of its own as
  * `new HoldfastGuard(resource)`. Works in HTTP and in GraphQL over HTTP. Messages of gateways and of microservices carry no access
@@ -72,7 +74,8 @@ export class HoldfastGuard implements CanActivate {
     const result = await judge(this.#resource, exchange);
     if (result === undefined) return false;
     if (!result.granted) {
-      if (result.mayPass !== undefined && policy.length === 0) return true;
+      if (result.mayPass !== undefined && policy.length === 0 && !(result.mayPass.preflight === true && !answersOptions(context)))
+        return true;
       return refuse(result, exchange);
     }
     for (const requirements of policy) {
@@ -84,6 +87,11 @@ export class HoldfastGuard implements CanActivate {
 }
 Injectable()(HoldfastGuard);
 Inject(HOLDFAST_RESOURCE)(HoldfastGuard, undefined, 0);
+
+/** Whether a route is for OPTIONS and no other method. */
+function answersOptions(context: ExecutionContext): boolean {
+  return Reflect.getMetadata('method', context.getHandler()) === RequestMethod.OPTIONS;
+}
 
 function refuse(refusal: Refusal, exchange: Exchange | undefined): never {
   exchange?.setFields(refusal.fields);

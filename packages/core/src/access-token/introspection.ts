@@ -117,6 +117,9 @@ async function read(answer: FetchedText, now: EpochSeconds, options: Introspecti
   return { members, size: text.length, keyTrusted: () => true };
 }
 
+/** Seconds after which a signed answer is one that somebody has kept: from before the token was revoked, or to another question. */
+const FRESH_FOR = 60;
+
 const SIGNED_TYPE = /^application\/token-introspection\+jwt\s*(?:;|$)/i;
 
 /** RFC 9701 §5. A plain answer is refused where a signed one was asked for: whoever can change it would choose it. */
@@ -138,6 +141,7 @@ async function readSigned({ type, text }: FetchedText, now: EpochSeconds, option
       issuer,
       audience: [clientId, ...audience],
       requiredClaims: ['iat'],
+      maxTokenAge: FRESH_FOR,
       clockTolerance,
       currentDate: new Date(now * 1000),
     }).catch(() => undefined);

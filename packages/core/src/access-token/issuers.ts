@@ -101,19 +101,21 @@ export function trustedIssuers(trusted: readonly TrustedIssuer[], decrypt?: Decr
 }
 
 /**
- * Whether somebody might take a token for a JWS: three segments, the first of which says something like a JSON object to a decoder
- * that is as lenient as they come. What looks like one and fails here is asked of nobody, or another spelling of a JWT that is
+ * Whether somebody might take a token for a JWS: three segments or more, the first of which says something like a JSON object to a
+ * decoder that is as lenient as they come. A JWE has five, and says `enc`. What looks like one and fails here is asked of nobody, or another spelling of a JWT that is
  * refused here would be accepted where it is read leniently.
  */
 function looksLikeJwt(token: string): boolean {
-  const [first = '', ...others] = token.split('.');
-  if (others.length !== 2) return false;
+  const segments = token.split('.');
+  if (segments.length < 3) return false;
+  // Servers that split at dots may not count what is empty, or what comes after the third.
+  const first = segments.find((segment) => segment !== '') ?? '';
   const letters = first
     .replaceAll('-', '+')
     .replaceAll('_', '/')
     .replaceAll(/[^A-Za-z0-9+/]/g, '');
   const text = atob(letters.slice(0, letters.length - (letters.length % 4)));
-  return /^(?:\u00ef\u00bb\u00bf)?\s*\{/.test(text);
+  return /^(?:\u00ef\u00bb\u00bf)?\s*\{/.test(text) && !(segments.length === 5 && text.includes('"enc"'));
 }
 
 async function readyOf({ introspect, keys, needsKeys }: TrustedIssuer): Promise<void> {

@@ -58,7 +58,11 @@ export interface Refusal {
    * An adapter lets it pass, without access, with these fields on the response, and gives this refusal where a route needs access
    * after all. An adapter that knows nothing of it refuses.
    */
-  readonly mayPass?: { readonly fields: Fields };
+  readonly mayPass?: {
+    readonly fields: Fields;
+    /** Set where it may pass for nothing else than being a preflight: it is for what answers preflights, and never for a route of another method. */
+    readonly preflight?: true;
+  };
 }
 
 /** One sentence a code, the same for all its reasons, so that an answer tells a thief nothing about the token. */

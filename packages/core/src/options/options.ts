@@ -4,6 +4,7 @@ import type { ExtractOptions } from '../access-token/extract.ts';
 import type { MetadataSettings } from '../challenge/metadata.ts';
 import type { CertificateSource } from '../certificate/thumbprint.ts';
 import type { DecryptionOptions } from '../access-token/decrypt.ts';
+import type { IssuerFor } from '../access-token/tenant.ts';
 import type { AuditRules, ConfirmedToken } from '../confirmation/confirm-token.ts';
 import type { CertificatePolicy } from '../confirmation/mtls.ts';
 import type { DpopSettings } from '../confirmation/dpop.ts';
@@ -36,9 +37,11 @@ export interface ProtectedResourceOptions extends TokenOptions {
   /**
    * For an API with several tenants: which of the registered issuers this request may have a token from, told by the request (its
    * host, its path), never by the token. A name that is not registered, or none, is refused with 401; it makes no issuer. A
-   * function that throws is 503.
+   * function that throws is 503. Take the name from a table that has exactly what routes are matched by, and no issuer for the rest:
+   * Express takes `/B/` for `/b/`. It is not asked, and the request refused, where routers and it could read two tenants: another
+   * target than a path, one with dot segments or needless percent triplets (401), `:authority` and `Host` that differ (400).
    */
-  readonly issuerFor?: (request: ProtectedResourceRequest) => Awaitable<string | undefined>;
+  readonly issuerFor?: IssuerFor;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
   readonly audience: string | readonly string[];
   /**
@@ -118,7 +121,7 @@ export interface ProtectedResourceOptions extends TokenOptions {
 /** Options checked, copied and complete. */
 export interface ResourceSettings extends ExtractOptions {
   readonly issuers: readonly IssuerSettings[];
-  readonly issuerFor: ((request: ProtectedResourceRequest) => Awaitable<string | undefined>) | undefined;
+  readonly issuerFor: IssuerFor | undefined;
   readonly audience: readonly string[];
   readonly certificate: CertificateSource | undefined;
   readonly certificatePolicy: CertificatePolicy | undefined;
@@ -186,7 +189,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   );
   const settings: ResourceSettings = {
     issuers,
-    issuerFor: check.callable<(request: ProtectedResourceRequest) => Awaitable<string | undefined>>(
+    issuerFor: check.callable<IssuerFor>(
       'issuerFor',
       o['issuerFor'],
       'a function that takes the request and returns the identifier of a registered issuer',
