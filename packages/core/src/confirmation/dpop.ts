@@ -4,7 +4,7 @@ import { type Fields, nonceFields } from '../challenge/refusal.ts';
 import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
-import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from '../request.ts';
 import type { ConfirmationMethod } from './confirm-token.ts';
 import { mismatchedTarget, type PublicOrigin } from './htu.ts';
 import type { NonceSource } from './nonce.ts';
@@ -47,27 +47,30 @@ export function dpop(settings: DpopSettings, keys: ProofKeys): ConfirmationMetho
   return {
     member: 'jkt',
     scheme: 'DPoP',
-    async confirm(thumbprint, { request, proof, token, now }) {
+    confirm(thumbprint, { request, proof, token, now }) {
       if (proof === undefined) return reject('dpop.missing');
       const wrong = mismatch(proof, thumbprint, request, token, settings) ?? outOfTime(proof, now, settings);
       if (wrong !== undefined) return wrong;
 
       // (6) The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter.
-      const key = 'verify' in proof.key ? proof.key : await importProofKey(proof);
-      if (isRejection(key)) return key;
-      if (!(await key.verify(proof.signed, proof.signature))) return reject('dpop.signature');
-      keys.remember(proof.headerSegment, key);
+      return andThen('verify' in proof.key ? proof.key : importProofKey(proof), (key) => {
+        if (isRejection(key)) return key;
+        return andThen(key.verify(proof.signed, proof.signature), (verified) => {
+          if (!verified) return reject('dpop.signature');
+          keys.remember(proof.headerSegment, key);
 
-      const nonce = judgeNonce(proof, now, nonces);
-      if (isRejection(nonce)) return nonce;
-      const until = endOf(proof, nonce.until, settings);
-      const use = { client: thumbprint, key: sha256(`${settings.resource}\n${thumbprint}\n${proof.claims.jti}`), until, now };
-      return {
-        member: 'jkt',
-        thumbprint,
-        ...(nonce.fields && { fields: nonce.fields }),
-        ...(replay && { last: () => firstUse(replay, use) }),
-      };
+          const nonce = judgeNonce(proof, now, nonces);
+          if (isRejection(nonce)) return nonce;
+          const until = endOf(proof, nonce.until, settings);
+          const use = { client: thumbprint, key: sha256(`${settings.resource}\n${thumbprint}\n${proof.claims.jti}`), until, now };
+          return {
+            member: 'jkt',
+            thumbprint,
+            ...(nonce.fields && { fields: nonce.fields }),
+            ...(replay && { last: () => firstUse(replay, use) }),
+          };
+        });
+      });
     },
   };
 }

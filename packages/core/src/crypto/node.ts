@@ -8,6 +8,11 @@ export function sha256(input: string | Uint8Array): string {
   return hash('sha256', input, 'base64url');
 }
 
+/** SHA-256 of the UTF-8 form of the text: a character for each of the 32 octets. Cheaper than bytes, which need a buffer of their own. */
+export function sha256Octets(text: string): string {
+  return hash('sha256', text, 'binary');
+}
+
 /** HMAC-SHA-256 (RFC 2104) of the UTF-8 form of the text: 32 bytes. */
 export function hmacSha256(secret: Uint8Array, text: string): Uint8Array {
   return createHmac('sha256', secret).update(text).digest();

@@ -11,6 +11,8 @@ export { equal } from './equal.ts';
 
 export const sha256: typeof node.sha256 = (input) => base64url.encode(digest(typeof input === 'string' ? utf8ToBytes(input) : input));
 
+export const sha256Octets: typeof node.sha256Octets = (text) => String.fromCharCode(...digest(utf8ToBytes(text)));
+
 export const hmacSha256: typeof node.hmacSha256 = (secret, text) => hmac(digest, secret, utf8ToBytes(text));
 
 export const randomSecret: typeof node.randomSecret = (length) => crypto.getRandomValues(new Uint8Array(length));

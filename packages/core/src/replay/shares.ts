@@ -1,4 +1,4 @@
-import { fromBase64url, randomSecret, sha256, toBase64url } from '#crypto';
+import { randomSecret, sha256Octets, toBase64url } from '#crypto';
 import type { EpochSeconds } from '../request.ts';
 import type { ProofUse } from './replay-store.ts';
 
@@ -14,9 +14,13 @@ export type Hash = readonly [number, number, number, number];
 
 /** The beginning of SHA-256 of secret and text. */
 export function keyedHash(secret: string, text: string): Hash {
-  const { buffer, byteOffset } = fromBase64url(sha256(secret + text));
-  const [a, b, c, d] = wordsAt(new Uint32Array(buffer.slice(byteOffset, byteOffset + 4 * WORDS)), 0);
-  return [a || 1, b, c, d];
+  const octets = sha256Octets(secret + text);
+  return [wordIn(octets, 0) || 1, wordIn(octets, 4), wordIn(octets, 8), wordIn(octets, 12)];
+}
+
+function wordIn(octets: string, at: number): number {
+  const high = (octets.charCodeAt(at) << 24) | (octets.charCodeAt(at + 1) << 16);
+  return (high | (octets.charCodeAt(at + 2) << 8) | octets.charCodeAt(at + 3)) >>> 0;
 }
 
 export function wordsAt(words: Uint32Array, at: number): Hash {
