@@ -44,6 +44,11 @@ export const REASONS = {
     error: 'invalid_request',
     text: 'More than one host was named, so it is not clear which origin is meant (RFC 9112 §3.2, RFC 9113 §8.3.1).',
   },
+  'request.ambiguous_target': {
+    status: 400,
+    error: 'invalid_request',
+    text: 'The path of the request can be read in two ways, so it is not clear which tenant it is of (issuerFor). Clients send it in normal form (RFC 3986 §6.2.2): no dot segments, //, \\, ; or #, no triplets for what needs none, nor for these.',
+  },
   'request.early_data': {
     status: 425,
     text: "The request came in TLS early data (Early-Data: 1), which can be replayed (RFC 8470). The client repeats it after the handshake; or set earlyData: 'accept'.",
@@ -93,7 +98,7 @@ export const REASONS = {
   'token.tenant': {
     status: 401,
     error: 'invalid_token',
-    text: 'issuerFor named no issuer that is registered, or the target of the request could be taken for that of two tenants, so no token is accepted for it.',
+    text: 'issuerFor named no issuer that is registered, so no token is accepted for this request.',
   },
   'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
   'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },

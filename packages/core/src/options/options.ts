@@ -38,8 +38,10 @@ export interface ProtectedResourceOptions extends TokenOptions {
    * For an API with several tenants: which of the registered issuers this request may have a token from, told by the request (its
    * host, its path), never by the token. A name that is not registered, or none, is refused with 401; it makes no issuer. A
    * function that throws is 503. Take the name from a table that has exactly what routes are matched by, and no issuer for the rest:
-   * Express takes `/B/` for `/b/`. It is not asked, and the request refused, where routers and it could read two tenants: another
-   * target than a path, one with dot segments or needless percent triplets (401), `:authority` and `Host` that differ (400).
+   * Express takes `/B/` for `/b/`. It is not asked, and the request refused with 400 `invalid_request`, where routers and it could
+   * read two tenants: another target than a path in normal form (RFC 3986 §6.2.2), which is one of the characters of §3.3 without
+   * `;`, without dot segments and `//`, and with triplets only for what needs one and does not separate; `:authority` and `Host` that
+   * differ.
    */
   readonly issuerFor?: IssuerFor;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
