@@ -69,10 +69,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const uncached = trustedIssuers(trusted, settings.decryption && decryption(settings.decryption));
   const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
+  const objection = settings.isRevoked && revocation(settings.isRevoked);
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
     [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
-    { audit: settings.audit, lastly: settings.isRevoked && revocation(settings.isRevoked) },
+    { audit: settings.audit, lastly: objection },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
@@ -85,9 +86,10 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const signals = new AccessSignals(now, settings.clockTolerance);
+  const signalRules = { now, tolerance: settings.clockTolerance, objection };
+  const signals = new AccessSignals(signalRules);
   // What audit mode admits ends with it, streams too.
-  const auditSignals = settings.audit && new AccessSignals(now, settings.clockTolerance, settings.audit.until);
+  const auditSignals = settings.audit && new AccessSignals({ ...signalRules, end: settings.audit.until });
   const audited = new Map<Reason, number>();
   const judged = slot<Awaitable<Access<C> | Refusal>>();
 

@@ -100,7 +100,10 @@ function headerOf(compact: string): ReturnType<typeof decodeProtectedHeader> {
   }
 }
 
-/** Inflates (RFC 1950) up to a size: a list of a few bytes can stand for gigabytes. */
+/**
+ * Inflates (RFC 1950) up to a size: a list of a few bytes can stand for gigabytes. For that it is done here: the library there is for
+ * status lists (`@sd-jwt/jwt-status-list`) inflates all of it, and then makes a number of every status.
+ */
 async function inflated(lst: string, largest: number): Promise<Uint8Array> {
   const text = atob(lst.replaceAll('-', '+').replaceAll('_', '/'));
   const compressed = Uint8Array.from(text, (character) => character.charCodeAt(0));

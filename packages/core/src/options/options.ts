@@ -92,7 +92,7 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly metadata?: boolean | MetadataOptions;
   /**
    * A list of revoked tokens of your own: asked on every request, after everything else passed and before a proof is used up. `true` is
-   * 401 `invalid_token`; a failure is 503.
+   * 401 `invalid_token`; a failure is 503. For access whose `signal` was read it is asked again every minute, and either aborts it.
    */
   readonly isRevoked?: IsRevoked;
   /** Keys to decrypt access tokens that are encrypted to this resource (JWE around a signed JWT, RFC 9068 §2). Without it they are refused. */
