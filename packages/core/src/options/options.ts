@@ -189,6 +189,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     o['certificate'],
     'a certificate source, as fromTls() or nginx({ trust })',
   );
+  const decryption = readDecryption(check, o['decryption']);
   const settings: ResourceSettings = {
     issuers,
     issuerFor: check.callable<IssuerFor>(
@@ -202,13 +203,14 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
     isRevoked: check.callable<IsRevoked>('isRevoked', o['isRevoked'], 'a function that takes the token and returns true or false'),
-    decryption: readDecryption(check, o['decryption']),
+    decryption,
     audit: readAudit(check, o['audit'], demands, now),
     metadata: readMetadata(check, o['metadata'], {
       audience,
       issuers,
       hasTenants: o['issuerFor'] !== undefined,
       certificate: o['certificate'] !== undefined,
+      decryptionKeys: decryption?.keys ?? [],
       dpop,
       schemes,
       isMcp: profiles.includes('mcp'),
