@@ -234,7 +234,7 @@ describe('The signal of an access', () => {
       ],
       ['fails later', () => Promise.reject(new Error('hunter2')), /isRevoked failed/],
       ['says neither true nor false', () => undefined as never, /neither true nor false/],
-    ])('it aborts within a minute when the list %s, and not before', async (_what, says, why) => {
+    ])('aborts within a minute when the list %s, and not before', async (_what, says, why) => {
       const list = listed();
       fakeTimers();
       const { signal } = await accessUntil(list.resource, 3600);
@@ -250,7 +250,7 @@ describe('The signal of an access', () => {
       expect(list.asked).toHaveLength(2);
     });
 
-    it('it goes on while the list says no, and asks once a minute, of what the request was granted for', async () => {
+    it('goes on while the list says no, and asks once a minute, of what the request was granted for', async () => {
       const list = listed();
       fakeTimers();
       const [{ signal }] = [await accessUntil(list.resource, 301), await accessUntil(list.resource, 301)];
@@ -266,7 +266,7 @@ describe('The signal of an access', () => {
       expect(signal.reason).toMatchObject({ name: 'TimeoutError' });
     });
 
-    it('it aborts where the list has not answered until it would be asked again', async () => {
+    it('aborts where the list has not answered until it would be asked again', async () => {
       const list = listed();
       fakeTimers();
       const { signal } = await accessUntil(list.resource, 3600);
@@ -284,7 +284,7 @@ describe('The signal of an access', () => {
       expect(list.asked).toHaveLength(2);
     });
 
-    it('an answer that comes late still counts', async () => {
+    it('aborts at an answer that comes late', async () => {
       const list = listed();
       fakeTimers();
       const { signal } = await accessUntil(list.resource, 3600);
@@ -299,7 +299,7 @@ describe('The signal of an access', () => {
       expect([signal.aborted, vi.getTimerCount()]).toEqual([true, 0]);
     });
 
-    it('keys that are revoked now and again neither ask the list nor keep it from being asked', async () => {
+    it('does not ask it for keys that are revoked now and again, nor forgets to ask', async () => {
       const list = listed();
       fakeTimers();
       const { signal } = await accessUntil(list.resource, 3600);

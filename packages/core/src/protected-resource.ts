@@ -69,11 +69,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const uncached = trustedIssuers(trusted, settings.decryption && decryption(settings.decryption));
   const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
-  const objection = settings.isRevoked && revocation(settings.isRevoked);
+  const ofRevoked = settings.isRevoked && revocation(settings.isRevoked);
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
     [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
-    { audit: settings.audit, lastly: objection },
+    { audit: settings.audit, lastly: ofRevoked },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
@@ -86,7 +86,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const signalRules = { now, tolerance: settings.clockTolerance, objection };
+  const signalRules = { now, tolerance: settings.clockTolerance, objection: ofRevoked };
   const signals = new AccessSignals(signalRules);
   // What audit mode admits ends with it, streams too.
   const auditSignals = settings.audit && new AccessSignals({ ...signalRules, end: settings.audit.until });

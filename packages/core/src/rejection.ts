@@ -82,7 +82,7 @@ export const REASONS = {
   'token.not_an_access_token': {
     status: 401,
     error: 'invalid_token',
-    text: 'Neither typ and aud nor the claims of the token show that it is an access token, and not an ID token or another token of its server.',
+    text: 'Neither typ and aud nor the claims of the token show that it is an access token, and not an ID token, a refresh token or another token of its server. To introspection a server shows it by token_type, or an aud that names the API.',
   },
   'token.algorithm': { status: 401, error: 'invalid_token', text: 'The algorithm is not on the list of this issuer (RFC 8725 §3.1).' },
   'token.critical_extension': {

@@ -22,9 +22,8 @@ export const providers: Command = {
     // What was given is not repeated: whoever mixes up arguments may have put a secret there.
     if (shown.length === 0 || more.length > 0)
       throw new UsageError(`give one of ${known.map(([one]) => one).join(', ')}, or none for all of them.`);
-    const rows = shown.map(([one, provider]) => ({ name: one, ...provider, token: exampleOf(provider) }));
-    if (given.flag('json')) terminal.out(JSON.stringify(rows, undefined, 2));
-    else for (const row of rows) print(row, terminal);
+    if (given.flag('json')) terminal.out(JSON.stringify(shown.map(rowOf), undefined, 2));
+    else for (const [one, provider] of shown) print(one, provider, terminal);
     return EXIT.well;
   },
 };
@@ -47,7 +46,12 @@ function exampleOf({ types, signs, audience, client, scope, claims }: Provider):
   };
 }
 
-function print({ name, token, ...provider }: Provider & { readonly name: string; readonly token: ExampleToken }, terminal: Terminal): void {
+function rowOf([name, provider]: readonly [string, Provider]): object {
+  return { name, ...provider, token: exampleOf(provider) };
+}
+
+function print(name: string, provider: Provider, terminal: Terminal): void {
+  const token = exampleOf(provider);
   const { types, signs, never, scope, audience, client, topLevel, claims, note, source } = provider;
   const groups = signs.map((group) =>
     group.map(({ claim, values }) => [claim, ...(values ? [values.join('|')] : [])].join('=')).join(' or '),

@@ -89,11 +89,11 @@ export function judgeAnswer(
 }
 
 /** Members that say to whom a token is bound. One that holds nothing is a defect, and no token is read as unbound for it. */
-const BINDING: readonly string[] = ['cnf', 'x5t#S256', 'jkt'];
+const BINDING: ReadonlySet<string> = new Set(['cnf', 'x5t#S256', 'jkt']);
 
 /** Some servers write `null` for what they do not know. */
 function withoutNulls(members: Members): Members {
-  return Object.fromEntries(Object.entries(members).filter(([name, value]) => value !== null || BINDING.includes(name)));
+  return Object.fromEntries(Object.entries(members).filter(([name, value]) => value !== null || BINDING.has(name)));
 }
 
 /** A member by which servers tell the kinds of their tokens apart. */

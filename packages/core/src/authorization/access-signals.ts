@@ -64,7 +64,7 @@ export class AccessSignals {
 
   /** Looks at all of them: some key has been revoked. Nobody is asked for it, and all are asked when they would have been. */
   check(): void {
-    for (const reference of [...this.#timers.keys()]) {
+    for (const reference of this.#timers.keys()) {
       const watched = reference.deref();
       const end = watched && this.#endOf(watched);
       if (watched === undefined || end !== undefined) this.#giveUp(reference, end);
@@ -106,12 +106,15 @@ export class AccessSignals {
       return;
     }
     watched.asking = true;
-    // Nothing is held for as long as the answer takes.
-    void answer.then((objected) => {
-      const asked = reference.deref();
-      if (asked !== undefined) asked.asking = false;
-      if (objected !== undefined) this.#giveUp(reference, endFor(objected.rejected));
-    });
+    void this.#hear(reference, answer);
+  }
+
+  /** Nothing is held for as long as the answer takes. */
+  async #hear(reference: WeakRef<Watched>, answer: Promise<Rejection | undefined>): Promise<void> {
+    const objected = await answer;
+    const asked = reference.deref();
+    if (asked !== undefined) asked.asking = false;
+    if (objected !== undefined) this.#giveUp(reference, endFor(objected.rejected));
   }
 
   /** Looks no more, and ends what was watched. */
