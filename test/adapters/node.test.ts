@@ -54,7 +54,8 @@ function listenerOf({ options, other, reached, stream }: ContractApp): (request:
       setFields(response, access.granted ? access.fields : (access.mayPass?.fields ?? []));
     }
     if (isOver(response)) return;
-    if (path === '/api/write' && access.granted) access = first.authorize(access, write);
+    if (path === '/api/write') access = first.authorize(access, write);
+    else if (method !== 'OPTIONS' && path !== '/api/maybe') access = first.authorize(access);
     if (method === 'OPTIONS' || path === '/api/maybe') {
       reached(path);
       return method === 'OPTIONS' ? void response.writeHead(204).end() : json(grantedTo(access.granted ? access : undefined));

@@ -242,6 +242,24 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       await set.close();
     });
 
+    it('JWT-28 a clock that falls behind what it has said is a warning, once, where it is more than the tolerance', async () => {
+      const heard: string[] = [];
+      const listener = (warning: Error): void => void (warning.name === 'HoldfastWarning' && heard.push(warning.message));
+      process.on('warning', listener);
+      const set = await startApi({ issuedBy: api.issuer });
+      const counts: number[] = [];
+      for (const seconds of [100, 95, 500, 100, 99]) {
+        set.clock.set(NOW + seconds);
+        await set.ask('Bearer a');
+        await new Promise(setImmediate);
+        counts.push(heard.length);
+      }
+      process.off('warning', listener);
+      expect(counts).toEqual([0, 0, 0, 1, 1]);
+      expect(heard).toEqual([expect.stringMatching(/^now: the clock is 400 s behind .*restart the process/)]);
+      await set.close();
+    });
+
     it.each(['iss', 'exp', 'aud'])('JWT-08 JWT-11 %s is always required', async (name) => {
       expect(await ask({ [name]: undefined })).toMatch(/^401 \| Bearer invalid_token \| token\.(?:issuer|audience|claim)$/);
     });

@@ -40,7 +40,7 @@ export interface StatusList {
 }
 
 /** Clocks may differ by so many seconds. */
-const TOLERANCE = 5;
+export const TOLERANCE = 5;
 
 /** Fetches a list and verifies it. Rejects with a {@link StatusListFailure}, or the failure of the fetch. */
 export async function fetchList(uri: string, issuer: StatusIssuer, now: EpochSeconds, settings: StatusListLimits): Promise<StatusList> {
