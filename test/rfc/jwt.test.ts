@@ -736,6 +736,19 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       await small.close();
     });
 
+    it('are counted with what an entry takes beside its token: as many small ones are kept as fit, and no more', async () => {
+      const small = await startApi({ issuedBy: api.issuer, cache: { bytes: 65_536 } });
+      const judged = async (token: string): Promise<unknown> => (await small.ask(`Bearer ${token}`)).access?.claims;
+      const tokens = await Promise.all(Array.from({ length: 80 }, () => api.issuer.token()));
+      const kept = Math.floor(65_536 / (700 + (tokens[0]?.length ?? 0)));
+      expect([new Set(tokens.map(({ length }) => length)).size, kept > 10, kept < 79]).toEqual([1, true, true]);
+      const first: unknown[] = [];
+      for (const token of tokens) first.push(await judged(token));
+      expect(await judged(tokens.at(-kept) ?? '')).toBe(first.at(-kept));
+      expect(await judged(tokens.at(-kept - 1) ?? '')).not.toBe(first.at(-kept - 1));
+      await small.close();
+    });
+
     it('are found by the whole token: the same header and payload with another signature is another token', async () => {
       const token = await api.issuer.token();
       const [h = '', p = '', s = ''] = token.split('.');
