@@ -107,7 +107,7 @@ describe('the documents', () => {
     expect(held.length).toBeGreaterThan(25);
     expect(held.filter((line) => !/`test\//.test(line.split(' | ').at(-1) ?? ''))).toEqual([]);
     // In brackets where the line is no row of a table.
-    const references = lines.flatMap((line) => [...line.matchAll(/`(test\/[^`]+)`(?:: ([^,|)]+))?/g)]);
+    const references = [...lines.join('\n').matchAll(/`(test\/[^`]+)`(?:: ([^,|)\n]+))?/g)];
     expect(references.length).toBeGreaterThan(100);
     const missing = references.filter(([, file = '', title]) => !isThere(file, title?.trim()));
     expect(missing.map(([reference]) => reference)).toEqual([]);

@@ -25,7 +25,11 @@ async function outputOf(command: string, args: readonly string[]): Promise<strin
 }
 
 describe('what the demos print', () => {
-  const skip = reasonToSkip(spawnSync('script', ['--version']).status === 0, 'script (a terminal to test with)', 'apt-get install bsdutils');
+  const skip = reasonToSkip(
+    spawnSync('script', ['--version']).status === 0,
+    'script (a terminal to test with)',
+    'apt-get install bsdutils',
+  );
 
   it('is plain where no terminal is: no escape sequence gets into a file or a pipe', async () => {
     const output = await outputOf(process.execPath, ['--input-type=module', '--eval', PROGRAM]);
