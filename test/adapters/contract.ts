@@ -664,10 +664,16 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(owner).toMatchObject({ status: 200, body: JSON.stringify(OWNER) });
       expect(await ask(get('/api/maybe', bearer(scene.tokens.certificate), scene.thief), port)).toMatchObject({ status: 401 });
       expect(reached).toEqual(['/api/maybe', '/api/maybe']);
+      // What passed was no decision: it is one where a route needs access after all.
+      expect(events.map(({ outcome, reason }) => reason ?? outcome)).toEqual(['granted', 'certificate.mismatch']);
       expect(await ask(get('/api/write'), port)).toMatchObject({ status: 401, ...CHALLENGED });
       expect(reached).toEqual(['/api/maybe', '/api/maybe']);
       const { status, challenges } = await ask(get('/api/r'), port);
       expect([status, challenges]).toEqual([401, CHALLENGED.challenges]);
+      expect(events.slice(2)).toEqual([
+        { time: clock.now(), outcome: 'refused', reason: 'request.no_credentials', text: expect.any(String), timings: { total: 0 } },
+        { time: clock.now(), outcome: 'refused', reason: 'request.no_credentials', text: expect.any(String), timings: { total: 0 } },
+      ]);
     });
 
     it('with nonces: one DPoP-Nonce line that is not kept, and the proof with it is good', async () => {

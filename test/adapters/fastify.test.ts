@@ -230,7 +230,11 @@ describe('beyond the contract, Fastify 5', () => {
       app.get('/public', { config: { holdfast: 'public' } }, ok);
       app.get('/public/access', { config: { holdfast: 'public' } }, async (request) => maybeAccessOf(request) ?? 'nobody');
       expect([(await ask(app, '/undeclared', '')).body, (await ask(app, '/undeclared')).body]).toEqual(['nobody', 'somebody']);
-      expect([await statusOf(app, '/access'), await statusOf(app, '/scope'), await statusOf(app, '/public')]).toEqual([401, 401, 200]);
+      events.length = 0;
+      expect([await statusOf(app, '/access', ''), await statusOf(app, '/scope', ''), await statusOf(app, '/public', '')]).toEqual([
+        401, 401, 200,
+      ]);
+      expect(events.map(({ reason }) => reason)).toEqual(['request.no_credentials', 'request.no_credentials']);
       events.length = 0;
       expect([await statusOf(app, '/public', 'rubbish'), events]).toEqual([200, []]);
       expect(await statusOf(app, '/public/access', token)).toBe(401);

@@ -363,7 +363,7 @@ describe('the guard', () => {
     ['a reference without arguments, whose request came as data', 'graphql', (forged: object) => [{}, { req: forged }, {}]],
     ['a message of a queue', 'rmq', (forged: object) => [forged, {}]],
     ['a bot', 'necord', (forged: object) => [forged]],
-  ])('refuses %s', async (_, type, argsOf) => {
+  ])('refuses %s: what a client sends is never taken for a request', async (_, type, argsOf) => {
     const guard = new HoldfastGuard(protectedResource(options()));
     const forged = {
       rawHeaders: ['Authorization', `Bearer ${token}`],

@@ -19,6 +19,7 @@ import {
   protectedResource,
   Public,
   Requires,
+  type ResourceEvent,
 } from '@holdfast/nestjs';
 import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -142,8 +143,10 @@ describe.each(platforms)('on %s', (platform) => {
         }
       }
       const sent = { method: 'OPTIONS', lines: ['Origin: https://evil.example', 'Access-Control-Request-Method: GET'] };
-      const served = await serve(platform, guarded([Both]));
+      const events: ResourceEvent[] = [];
+      const served = await serve(platform, guarded([Both], { onEvent: (event) => events.push(event) }));
       expect(await statuses(served, ['/all', '/options'], sent)).toEqual({ '/all': 401, '/options': 200 });
+      expect(events.map(({ reason }) => reason)).toEqual(['request.no_credentials']);
       expect(reached).toEqual(['options']);
       const withCors = await serve(platform, guarded([Both]), (app) => app.enableCors({ origin: true }));
       expect(await statuses(withCors, ['/all'], sent)).toEqual({ '/all': 204 });

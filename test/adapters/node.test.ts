@@ -1,6 +1,6 @@
 import { createServer, get, IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, createSecureServer, type ClientHttp2Session } from 'node:http2';
-import { createServer as createTlsServer } from 'node:https';
+import { Agent, createServer as createTlsServer, get as getTls } from 'node:https';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -54,7 +54,8 @@ function listenerOf({ options, other, reached, stream }: ContractApp): (request:
       setFields(response, access.granted ? access.fields : (access.mayPass?.fields ?? []));
     }
     if (isOver(response)) return;
-    if (path === '/api/write' && access.granted) access = first.authorize(access, write);
+    if (path === '/api/write') access = first.authorize(access, write);
+    else if (method !== 'OPTIONS' && path !== '/api/maybe') access = first.authorize(access);
     if (method === 'OPTIONS' || path === '/api/maybe') {
       reached(path);
       return method === 'OPTIONS' ? void response.writeHead(204).end() : json(grantedTo(access.granted ? access : undefined));
@@ -183,6 +184,35 @@ describe('bare node:http, node:https and node:http2', () => {
     await gone;
     // The connection was reset before the request was judged: what was read when it began still holds.
     await expect.poll(() => outcomes).toEqual([true]);
+    await stop(server);
+  });
+
+  it('the certificate of a connection stays that of its first request, whatever the socket says later', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const sockets = new Set<object>();
+    const seen: unknown[] = [];
+    const server = createTlsServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, async (request, response) => {
+      sockets.add(request.socket);
+      seen.push(nodeRequest(request).connection.peerCertificate());
+      const result = await resource.verify(nodeRequest(request));
+      // As a client that renegotiates makes it look.
+      Object.assign(request.socket, { getPeerCertificate: () => ({ raw: thief.der }) });
+      if (!result.granted) return sendRefusal(response, result);
+      response.end();
+    });
+    const port = await listen(server);
+    const statusOf = async (bearer: string): Promise<number> => {
+      const headers = { authorization: `Bearer ${bearer}` };
+      const tls = { ca: pki.ca, servername: 'localhost', cert: owner.cert, key: owner.key };
+      const [response] = await once(getTls({ host: '127.0.0.1', port, agent, headers, ...tls }), 'response');
+      await once(response.resume(), 'end');
+      return response.statusCode;
+    };
+    const stolen = await issuer.token({ aud: AUDIENCE, cnf: { 'x5t#S256': thief.thumbprint } });
+    expect([await statusOf(token), await statusOf(token), await statusOf(stolen)]).toEqual([200, 200, 401]);
+    expect(sockets.size).toBe(1);
+    expect(seen).toEqual(seen.map(() => Buffer.from(owner.der)));
+    agent.destroy();
     await stop(server);
   });
 

@@ -169,6 +169,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
       expect(linesOf(outcome, 'www-authenticate')).toHaveLength(2);
       expect(linesOf(outcome, 'content-length')).toEqual(['0']);
     }
+    expect(events.map(({ reason }) => reason)).toEqual(['request.no_credentials', 'request.no_credentials']);
   });
 
   it('requires what it is told to', async () => {

@@ -771,6 +771,15 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
       expect(await ask(make({ signed: true }))).toBe('503 unavailable.introspection');
     });
 
+    it('INT-16 by a key that took the place of another of the same kid are verified once the keys are due', async () => {
+      says = signed();
+      const resource = make({ signed: true });
+      expect(await ask(resource, 'opaque-1')).toBe('granted');
+      issuer.keys.splice(0, 1, await generateSigningKey('ES256', issuer.keys[0]?.kid));
+      clock.advance(30);
+      expect(await ask(resource, 'opaque-2')).toBe('granted');
+    });
+
     it('INT-17 a plain answer is refused where a signed one was asked for', async () => {
       expect(await ask(make({ signed: true }))).toBe('503 unavailable.introspection');
     });

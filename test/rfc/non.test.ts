@@ -48,6 +48,26 @@ describe('nonces', () => {
     expect(JSON.parse(answer.body)).toMatchObject({ error: 'use_dpop_nonce' });
   });
 
+  it('a clock that fails where the nonce is made: our fault, and no exception', async () => {
+    let readings = Number.POSITIVE_INFINITY;
+    const failing = await required(undefined, {
+      options: {
+        now: () => {
+          readings -= 1;
+          return readings < 0 ? Number.NaN : base.clock.now();
+        },
+      },
+    });
+    expect((await failing.present(await base.token())).outcome).toBe(USE_NONCE);
+    // Judging reads it once.
+    readings = 1;
+    const answer = await failing.present(await base.token());
+    expect([answer.outcome, answer.lines('dpop-nonce')]).toEqual(['503', []]);
+    expect(failing.events.at(-1)).toMatchObject({ reason: 'unavailable.internal', detail: 'TypeError' });
+    readings = Number.POSITIVE_INFINITY;
+    expect((await failing.present(await base.token())).outcome).toBe(USE_NONCE);
+  });
+
   it('NON-02 refuses a nonce that is not exactly one of its own, and offers another', async () => {
     const good = await fresh(rs);
     for (const nonce of [

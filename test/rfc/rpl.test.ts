@@ -22,7 +22,22 @@ async function start(dpop: object = {}, options: object = {}): Promise<Resource>
 }
 
 describe('replay', () => {
-  it('RPL-01, RPL-02 accepts a proof once', async () => {
+  it('RPL-01 accepts a proof only for a limited time after it was made, though it was never used', async () => {
+    const rs = await start();
+    const token = await rs.token();
+    const made = rs.clock.now();
+    const proofs = Array.from({ length: 3 }, () => rs.proof(token));
+    const sent = async (): Promise<string> => (await rs.send({ token, proof: proofs.pop() ?? '' })).outcome;
+    const lived = { exp: made + 900, cnf: { jkt: rs.key.thumbprint } };
+    rs.clock.set(made + 300);
+    expect(await sent()).toBe('200');
+    rs.clock.set(made + 301);
+    expect([await sent(), rs.events.at(-1)?.reason]).toEqual([REPLAYED, 'dpop.too_old']);
+    expect((await rs.present(await rs.token(lived))).outcome).toBe('200');
+    rs.clock.set(made);
+  });
+
+  it('RPL-02 accepts a proof once', async () => {
     const token = await base.token();
     const proof = base.proof(token);
     expect((await base.send({ token, proof })).outcome).toBe('200');

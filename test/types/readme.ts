@@ -20,11 +20,10 @@ export function coreReadme(tls: { cert: string; key: string }): void {
   const read = prepareRequirements({ scope: 'accounts:read' });
 
   const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, async (request, response) => {
-    const access = await resource.verify(nodeRequest(request));
+    const result = await resource.verify(nodeRequest(request));
+    if (result.granted) setFields(response, result.fields);
+    const access = resource.authorize(result, read);
     if (!access.granted) return sendRefusal(response, access);
-    setFields(response, access.fields);
-    const authorized = resource.authorize(access, read);
-    if (!authorized.granted) return sendRefusal(response, authorized);
     response.end(`Hello ${access.claims.sub}`);
   });
   server.on(

@@ -22,11 +22,10 @@ export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ 
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.url === '/health') return void response.end('fine');
-    const access = await resource.verify(nodeRequest(request));
+    const result = await resource.verify(nodeRequest(request));
+    if (result.granted) setFields(response, result.fields);
+    const access = resource.authorize(result, request.method === 'GET' ? READ : WRITE);
     if (!access.granted) return sendRefusal(response, access);
-    setFields(response, access.fields);
-    const authorized = resource.authorize(access, request.method === 'GET' ? READ : WRITE);
-    if (!authorized.granted) return sendRefusal(response, authorized);
     response.setHeader('Content-Type', 'application/json').end(JSON.stringify({ owner: access.claims.sub }));
   }
   // Clients are asked for a certificate, and Holdfast judges it.

@@ -1,6 +1,6 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import type { Access } from './authorization/access.ts';
-import { prepareRequirements, type Requirements } from './authorization/requirements.ts';
+import { type PreparedRequirements, prepareRequirements, type Requirements } from './authorization/requirements.ts';
 import { type Refusal, UNPROTECTED } from './challenge/refusal.ts';
 import { responseOf, withFields } from './challenge/response.ts';
 import type { ProtectedResourceOptions } from './options/options.ts';
@@ -133,7 +133,6 @@ interface Protection {
 // On the very object that was judged: a copy (new Request(request)) was judged by nobody, and has no access.
 const views = slot<ProtectedResourceRequest>();
 const protections = slot<Protection>();
-const NOT_PROTECTED = { resource: undefined, result: UNPROTECTED };
 
 /**
  * Protects what speaks in `Request` and `Response`: Hono, Deno, Bun, Workers, functions. Takes the options, or a resource that is
@@ -188,9 +187,7 @@ function isResource<C extends AccessTokenClaims>(
 export function requires(requirements: Requirements): (request: Request) => Response | undefined {
   const prepared = prepareRequirements(requirements);
   return (request) => {
-    const { resource, result } = protections.get(request) ?? NOT_PROTECTED;
-    if (!result.granted || resource === undefined) return responseOf(result.granted ? UNPROTECTED : result);
-    const authorized = resource.authorize(result, prepared);
+    const authorized = authorize(request, prepared);
     return authorized.granted ? undefined : responseOf(authorized);
   };
 }
@@ -200,7 +197,7 @@ export function requires(requirements: Requirements): (request: Request) => Resp
  * check. Throws a {@link HoldfastError} where it was not protected, and where it passed without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> {
-  const { result } = protections.get(request) ?? NOT_PROTECTED;
+  const result = authorize(request);
   if (!result.granted) throw new HoldfastError(result);
   return result as Access<C>;
 }
@@ -210,9 +207,14 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  * Throws a {@link HoldfastError} where it was not protected, or was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> | undefined {
-  const { result } = protections.get(request) ?? NOT_PROTECTED;
+  const { result } = protections.get(request) ?? { result: UNPROTECTED };
   if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
   return result.granted ? (result as Access<C>) : undefined;
+}
+
+function authorize(request: Request, requirements?: PreparedRequirements): Access | Refusal {
+  const protection = protections.get(request);
+  return protection === undefined ? UNPROTECTED : protection.resource.authorize(protection.result, requirements);
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);

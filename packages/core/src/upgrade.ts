@@ -9,7 +9,7 @@ import type { Awaitable, ProtectedResourceRequest } from './request.ts';
 /** What {@link upgrade} needs of a protected resource. */
 export interface UpgradeResource<A extends { readonly granted: true }> {
   verify(request: ProtectedResourceRequest): Awaitable<A | Refusal>;
-  authorize(access: A, requirements: PreparedRequirements): A | Refusal;
+  authorize(result: A | Refusal, requirements?: PreparedRequirements): A | Refusal;
 }
 
 /**
@@ -45,7 +45,7 @@ export function upgrade<A extends { readonly granted: true }, H>(
     socket.on('error', giveUp);
     const carryOut = (result: A | Refusal): void => {
       if (socket.destroyed) return;
-      const answer = result.granted && prepared !== undefined ? resource.authorize(result, prepared) : result;
+      const answer = resource.authorize(result, prepared);
       if (!answer.granted) return refuseUpgrade(socket, answer);
       socket.off('error', giveUp);
       accept(request, socket, head, answer);

@@ -109,12 +109,8 @@ const protections = slot<Protection>();
  * app.use(holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() }));
  */
 export function holdfast(options: ProtectedResourceOptions | ProtectedResource, adapterOptions: ExpressOptions = {}): HoldfastMiddleware {
-  const { refusals = 'respond', ...others } = adapterOptions;
-  if ((refusals !== 'respond' && refusals !== 'next') || Object.keys(others).length > 0) {
-    throw new TypeError("The second argument of holdfast: Give { refusals: 'respond' } or { refusals: 'next' }, and nothing else.");
-  }
-  const resource = isResource(options) ? options : protectedResource(options);
-  const answer = refusals === 'next' ? handOn : respond;
+  const resource = resourceFor(options, adapterOptions);
+  const answer = adapterOptions.refusals === 'next' ? handOn : respond;
 
   /** The document of the resource, where the request is for it. */
   const publish = (view: ProtectedResourceRequest, response: ServerResponse, next: Next): boolean => {
@@ -151,6 +147,27 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   });
 }
 
+const SECOND_ARGUMENT = "The second argument of holdfast: Give { refusals: 'respond' } or { refusals: 'next' }, and nothing else.";
+
+/** The resource, or one `TypeError` with all that is wrong with both arguments of {@link holdfast}. */
+function resourceFor(options: ProtectedResourceOptions | ProtectedResource, adapterOptions: unknown): ProtectedResource {
+  const isGood = areAdapterOptions(adapterOptions);
+  let resource: ProtectedResource;
+  try {
+    resource = isResource(options) ? options : protectedResource(options);
+  } catch (error) {
+    throw isGood || !(error instanceof TypeError) ? error : new TypeError(`${error.message}\n${SECOND_ARGUMENT}`);
+  }
+  if (!isGood) throw new TypeError(SECOND_ARGUMENT);
+  return resource;
+}
+
+function areAdapterOptions(value: unknown): value is ExpressOptions {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const { refusals, ...others }: { readonly refusals?: unknown } = value;
+  return (refusals === undefined || refusals === 'respond' || refusals === 'next') && Object.keys(others).length === 0;
+}
+
 function protectionOf(request: ExpressRequest): Protection | undefined {
   return protections.get(nodeRequest(request, request.originalUrl));
 }
@@ -171,10 +188,10 @@ export function requires(requirements: Requirements): Middleware {
   return (request, response, next) => {
     const protection = protectionOf(request);
     if (protection === undefined) return next(new HoldfastError(UNPROTECTED));
-    const { resource, answer } = protection;
-    const result = protection.result.granted ? resource.authorize(protection.result, prepared) : protection.result;
-    if (result.granted) return next();
-    answer(result, response, next);
+    const { resource, result, answer } = protection;
+    const authorized = resource.authorize(result, prepared);
+    if (authorized.granted) return next();
+    answer(authorized, response, next);
   };
 }
 
@@ -184,7 +201,8 @@ export function requires(requirements: Requirements): Middleware {
  * without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
-  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
+  const protection = protectionOf(request);
+  const result = protection === undefined ? UNPROTECTED : protection.resource.authorize(protection.result);
   if (!result.granted) throw new HoldfastError(result);
   return result as Access<C>;
 }

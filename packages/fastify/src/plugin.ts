@@ -122,11 +122,11 @@ async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<
       const protection = { resource, result, answer };
       // A refusal as well: what another protection has granted before is no access any more.
       protections.set(view, protection);
-      if (!result.granted && (result.mayPass === undefined || policy === 'access')) return answer(result, reply, done);
+      if (!result.granted && result.mayPass === undefined) return answer(result, reply, done);
       const fields = result.granted ? result.fields : (result.mayPass?.fields ?? []);
       if (fields.length > 0) setFields(fieldsOf(reply), fields);
-      if (typeof policy === 'object') authorize(protection, policy, reply, done);
-      else done();
+      if (policy === 'undeclared') done();
+      else authorize(protection, policy === 'access' ? undefined : policy, reply, done);
     };
     const result = resource.verify(view);
     if (result instanceof Promise) result.then(carryOut).catch(done);
@@ -163,8 +163,13 @@ export function requires(requirements: Requirements): RouteHook {
   return hook;
 }
 
-function authorize({ resource, result, answer }: Protection, requirements: PreparedRequirements, reply: HoldfastReply, done: Done): void {
-  const authorized = result.granted ? resource.authorize(result, requirements) : result;
+function authorize(
+  { resource, result, answer }: Protection,
+  requirements: PreparedRequirements | undefined,
+  reply: HoldfastReply,
+  done: Done,
+): void {
+  const authorized = resource.authorize(result, requirements);
   if (authorized.granted) done();
   else answer(authorized, reply, done);
 }
@@ -175,7 +180,8 @@ function authorize({ resource, result, answer }: Protection, requirements: Prepa
  * the request passed without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: HoldfastRequest): Access<C> {
-  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
+  const protection = protectionOf(request);
+  const result = protection === undefined ? UNPROTECTED : protection.resource.authorize(protection.result);
   if (!result.granted) throw new HoldfastError(result);
   return result as Access<C>;
 }

@@ -26,7 +26,7 @@ import { addRequirements, policyOf } from './policy.ts';
 export const HOLDFAST_RESOURCE: unique symbol = Symbol('HOLDFAST_RESOURCE');
 
 // Kept where nobody else can write: request.user belongs to everybody, and what another has put there must never count.
-const results = slot<Access | Refusal>();
+const protections = slot<{ readonly resource: ProtectedResource; readonly result: Access | Refusal }>();
 
 const guarded = new WeakSet<ProtectedResource>();
 
@@ -42,7 +42,7 @@ export function isGuarded(resource: ProtectedResource): boolean {
 export async function judge(resource: ProtectedResource, exchange: Exchange): Promise<Access | Refusal | undefined> {
   const result = await resource.verify(exchange.view);
   if (exchange.over()) return undefined;
-  results.set(exchange.view, result);
+  protections.set(exchange.view, { resource, result });
   exchange.setFields(result.granted ? result.fields : (result.mayPass?.fields ?? result.fields));
   return result;
 }
@@ -73,12 +73,9 @@ export class HoldfastGuard implements CanActivate {
     if (exchange === undefined) return false;
     const result = await judge(this.#resource, exchange);
     if (result === undefined) return false;
-    if (!result.granted) {
-      if (result.mayPass !== undefined && policy.length === 0 && !(result.mayPass.preflight === true && !answersOptions(context)))
-        return true;
-      return refuse(result, exchange);
-    }
-    for (const requirements of policy) {
+    const mayPass = result.granted ? undefined : result.mayPass;
+    if (mayPass !== undefined && policy.length === 0 && (mayPass.preflight !== true || answersOptions(context))) return true;
+    for (const requirements of policy.length === 0 ? [undefined] : policy) {
       const authorized = this.#resource.authorize(result, requirements);
       if (!authorized.granted) return refuse(authorized, exchange);
     }
@@ -141,17 +138,17 @@ export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(r
 }
 
 function grantedBy<C extends AccessTokenClaims>(exchange: Exchange | undefined): Access<C> {
-  const result = resultOf(exchange);
-  return result.granted ? (result as Access<C>) : refuse(result, exchange);
+  const { resource, result } = protectionOf(exchange);
+  const authorized = resource.authorize(result);
+  return authorized.granted ? (authorized as Access<C>) : refuse(authorized, exchange);
 }
 
 function maybeGrantedBy<C extends AccessTokenClaims>(exchange: Exchange | undefined): Access<C> | undefined {
-  const result = resultOf(exchange);
+  const { result } = protectionOf(exchange);
   if (result.granted) return result as Access<C>;
   return result.mayPass === undefined ? refuse(result, exchange) : undefined;
 }
 
-function resultOf(exchange: Exchange | undefined): Access | Refusal {
-  const result = exchange && results.get(exchange.view);
-  return result ?? refuse(UNPROTECTED, exchange);
+function protectionOf(exchange: Exchange | undefined): { readonly resource: ProtectedResource; readonly result: Access | Refusal } {
+  return (exchange && protections.get(exchange.view)) ?? refuse(UNPROTECTED, exchange);
 }

@@ -1,7 +1,7 @@
 import { decodeProtectedHeader, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { type FetchedText, isJson, jsonObject } from '../discovery/fetch-json.ts';
-import type { KeySet } from '../keys/key-set.ts';
+import { firstThatVerifies, type KeySet } from '../keys/key-set.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 import type { AuthenticatedToken } from './authenticated-token.ts';
@@ -102,12 +102,7 @@ async function readSigned({ type, text }: FetchedText, now: EpochSeconds, option
   const { alg, ...header } = headerOf(text);
   if (typeof alg !== 'string' || !algorithms.includes(alg))
     throw new IntrospectionFailure('the answer is signed with an algorithm that is not on the list', false);
-  const fitting = await keys.keysFor({ ...header, alg }, now);
-  if (isRejection(fitting)) {
-    if (fitting.rejected === 'unavailable.keys') return fitting;
-    throw new IntrospectionFailure('the answer is signed with a key that the issuer does not publish', false);
-  }
-  for (const { key, imported } of fitting.keys) {
+  const said = await firstThatVerifies<Said>(keys, { ...header, alg }, now, async (key, imported) => {
     const verified = await jwtVerify(text, imported, {
       algorithms: [...algorithms],
       typ: 'token-introspection+jwt',
@@ -119,7 +114,11 @@ async function readSigned({ type, text }: FetchedText, now: EpochSeconds, option
       currentDate: new Date(now * 1000),
     }).catch(() => undefined);
     const members: unknown = verified?.payload['token_introspection'];
-    if (isMembers(members)) return { members, size: text.length, keyTrusted: key.trusted };
+    return isMembers(members) ? { members, size: text.length, keyTrusted: key.trusted } : undefined;
+  });
+  if (said !== undefined) {
+    if (!isRejection(said) || said.rejected === 'unavailable.keys') return said;
+    throw new IntrospectionFailure('the answer is signed with a key that the issuer does not publish', false);
   }
   throw new IntrospectionFailure(
     'the signed answer is not what RFC 9701 §5 says: signature, typ, iss, aud, iat, token_introspection',

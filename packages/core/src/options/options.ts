@@ -183,7 +183,8 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const demands = demandsOf(profiles);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
   const issuers = readIssuers(check, o, audience, demands);
-  const now = readClock(check, o['now']);
+  const clockTolerance = check.number('clockTolerance', o['clockTolerance'], 5, 0, 60);
+  const now = readClock(check, o['now'], clockTolerance);
   const certificate = check.callable<CertificateSource>(
     'certificate',
     o['certificate'],
@@ -200,7 +201,7 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     audience,
     certificate,
     certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
-    clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
+    clockTolerance,
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
     isRevoked: check.callable<IsRevoked>('isRevoked', o['isRevoked'], 'a function that takes the token and returns true or false'),
     decryption,

@@ -3,6 +3,7 @@ import type { EpochSeconds } from '../request.ts';
 import type { ProofUse, ReplayStore } from './replay-store.ts';
 import { type Hash, HeldUses, keyedHash, SPAN, WORDS, wordsAt } from './shares.ts';
 
+/** How much a {@link memoryReplayStore} holds. What is out of range is a `TypeError` when it is made. */
 export interface MemoryReplayStoreOptions {
   /** Uses that are remembered at most. A full store throws (503), until some are over. Default 1,000,000: 32 MB when full. */
   readonly entries?: number;
