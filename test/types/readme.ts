@@ -31,7 +31,7 @@ export function coreReadme(tls: { cert: string; key: string }): void {
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; upgrade then ends the connection
         sockets.emit('connection', webSocket, request, access);
       });
     }),

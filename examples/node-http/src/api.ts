@@ -39,7 +39,7 @@ export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ 
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; upgrade then ends the connection
         webSocket.send(`welcome ${access.claims.sub}`);
       });
     }),
