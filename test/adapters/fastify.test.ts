@@ -38,12 +38,10 @@ import { adapterContract, type ContractApp, grantedTo, type RunningServer } from
 
 const AUDIENCE = 'https://rs.example.com';
 
-adapterContract('Fastify 5', (contract) => startFastify(fastify, contract), { http2: true, handsOn: true });
+const traits = { http2: true, handsOn: true, allMethods: 'refused', parsesJson: true } as const;
+adapterContract('Fastify 5', (contract) => startFastify(fastify, contract), traits);
 // The first of the range that is supported.
-adapterContract('Fastify 5.0', (contract) => startFastify(oldestFastify as unknown as typeof fastify, contract), {
-  http2: true,
-  handsOn: true,
-});
+adapterContract('Fastify 5.0', (contract) => startFastify(oldestFastify as unknown as typeof fastify, contract), traits);
 
 describe('beyond the contract, Fastify 5', () => {
   let issuer: Issuer;
@@ -866,6 +864,7 @@ async function startFastify(make: typeof fastify, contract: ContractApp): Promis
     throw error;
   });
 
+  if (options.metadata !== undefined) await app.register(holdfastMetadata, { resource });
   app.get('/open', async () => {
     reached('/open');
     return 'open';
@@ -892,6 +891,11 @@ async function startFastify(make: typeof fastify, contract: ContractApp): Promis
         return reply.type('application/json').send(JSON.stringify(grantedTo(maybeAccessOf(request))));
       });
       api.get('/write', { config: { holdfast: { scope: 'write' } } }, route('/api/write'));
+      api.all('/all', route('/api/all'));
+      api.post('/json', async ({ body }) => {
+        reached('/api/json');
+        return body;
+      });
       api.post('/upload', { bodyLimit: 2 ** 31 }, async ({ body }) => {
         reached('/api/upload');
         let length = 0;

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
+import { text } from 'node:stream/consumers';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import {
@@ -33,6 +34,8 @@ const AUDIENCE = 'https://rs.example.com';
 adapterContract('bare node:https and node:http2', (contract) => serve(listenerOf(contract), contract), {
   http2: true,
   errorHandler: false,
+  allMethods: 'refused',
+  parsesJson: true,
 });
 
 /** The application of the contract, by hand: what every adapter does is three calls. */
@@ -52,6 +55,8 @@ function listenerOf({ options, other, reached, stream }: ContractApp): (request:
     // Nothing protects these.
     if (path.startsWith('/bare/')) return sendRefusal(response, UNPROTECTED);
 
+    const published = first.metadata?.answer(nodeRequest(request));
+    if (published !== undefined) return sendRefusal(response, await published);
     let access: Access | Refusal = UNPROTECTED;
     for (const resource of path === '/twice/r' ? [first, first] : path === '/both/r' ? [first, second] : [first]) {
       access = await resource.verify(nodeRequest(request));
@@ -60,7 +65,7 @@ function listenerOf({ options, other, reached, stream }: ContractApp): (request:
     }
     if (isOver(response)) return;
     if (path === '/api/write' && access.granted) access = first.authorize(access, write);
-    if (method === 'OPTIONS' || path === '/api/maybe') {
+    if ((method === 'OPTIONS' && path === '/api/r') || path === '/api/maybe') {
       reached(path);
       return method === 'OPTIONS' ? void response.writeHead(204).end() : json(grantedTo(access.granted ? access : undefined));
     }
@@ -68,6 +73,7 @@ function listenerOf({ options, other, reached, stream }: ContractApp): (request:
     reached(path);
     if (path === '/api/throws') return void response.writeHead(500).end();
     if (path === '/api/stream') return void stream().pipe(response);
+    if (path === '/api/json') return json(JSON.parse(await text(request)));
     if (path !== '/api/upload') return json(grantedTo(access));
     let length = 0;
     request.on('data', (chunk: Buffer) => (length += chunk.length)).on('end', () => json(length));
