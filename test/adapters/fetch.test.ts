@@ -18,7 +18,9 @@ import { type Clock, createClock } from '@holdfast/test-support/clock';
 import { type DpopKey, generateDpopKey, makeProof, type ProofOptions } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { createPki, type Identity } from '@holdfast/test-support/pki';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { createMiddleware } from 'hono/factory';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 const AUDIENCE = 'https://rs.example.com';
@@ -312,6 +314,48 @@ describe('A refusal', () => {
     expect(() => accessOf(request)).toThrow(
       expect.objectContaining({ message: 'Unavailable for the moment.', expose: false, status: 503 }),
     );
+  });
+
+  describe('in Hono, where something puts another request in the place of c.req.raw', () => {
+    interface Env {
+      Variables: { request: Request };
+    }
+    const withBody = (): Request =>
+      new Request(`${AUDIENCE}/r`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${plain}` },
+        body: new Blob(['text']).stream(),
+        duplex: 'half',
+      } as RequestInit);
+    const protection = createMiddleware<Env>(async (c, next) => {
+      const { refusal } = await holdfast(options())(c.req.raw);
+      if (refusal) return refusal;
+      c.set('request', c.req.raw);
+      return next();
+    });
+    const answer = async (build: (app: Hono<Env>) => void, request = withBody()): Promise<string> => {
+      const app = new Hono<Env>();
+      build(app);
+      const response = await app.request(request);
+      return `${response.status} ${await response.text()}`;
+    };
+    const ofRaw = (c: Context<Env>): Response => c.text(accessOf(c.req.raw).claims.sub ?? '');
+    const limit = bodyLimit({ maxSize: 100 });
+
+    it('bodyLimit after the protection: the new one has no access, and the one that was protected has', async () => {
+      expect(await answer((app) => app.use(protection, limit).post('/r', ofRaw))).toMatch(/^401 /);
+      const kept = async (c: Context<Env>): Promise<Response> =>
+        requires({ scope: 'read' })(c.var.request) ?? c.text(`${accessOf(c.var.request).claims.sub} ${await c.req.text()}`);
+      expect(await answer((app) => app.use(protection, limit).post('/r', kept))).toBe('200 user-1 text');
+      expect(await answer((app) => app.use(limit, protection).post('/r', ofRaw))).toBe('200 user-1');
+    });
+
+    it('app.mount: a request of its own, unless it is told to hand on the one that was protected', async () => {
+      const mounted = (request: Request): Response => new Response(requires({ scope: 'read' })(request)?.status === 401 ? 'none' : 'some');
+      const get = (): Request => new Request(`${AUDIENCE}/sub/r`, { headers: { authorization: `Bearer ${plain}` } });
+      expect(await answer((app) => app.use(protection).mount('/sub', mounted), get())).toBe('200 none');
+      expect(await answer((app) => app.use(protection).mount('/sub', mounted, { replaceRequest: false }), get())).toBe('200 some');
+    });
   });
 
   it('thrown by accessOf in a route of Hono is answered by Hono', async () => {
