@@ -148,7 +148,10 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
 
 /** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['process', ['runtime/node.ts', 'fastify/route-policy.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts']],
+  [
+    'process',
+    ['runtime/node.ts', 'fastify/route-policy.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts'],
+  ],
   ['Buffer', ['crypto/node.ts', 'testing/client.ts', 'cli/']],
 ]);
 

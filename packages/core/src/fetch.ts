@@ -137,9 +137,10 @@ const protections = new Protections(HoldfastError);
  *
  * @example
  * const protect = holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com' });
+ * const reading = requires({ scope: 'accounts:read' });
  * const { refusal, apply } = await protect(request);
  * if (refusal) return refusal;
- * return apply(await route(request));
+ * return apply(reading(request) ?? (await route(request)));
  */
 export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
   options: ProtectedResourceOptions | ProtectedResource<C>,
@@ -181,7 +182,8 @@ export function requires(requirements: Requirements): (request: Request) => Resp
 
 /**
  * What was granted to this very request, not to a copy of it. `C` types the claims beyond the standard ones; it is your word, not a
- * check. Throws a {@link HoldfastError} where it was not protected, and where it passed without access ({@link maybeAccessOf}).
+ * check. Throws a {@link HoldfastError} where it was not protected, and where it passed without access ({@link maybeAccessOf}), as any
+ * CORS preflight does: where nobody catches errors (Workers, functions, `Deno.serve`, `Bun.serve`), let {@link requires} come first.
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> {
   return protections.access(request);
