@@ -553,8 +553,9 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       await expect(connecting).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
     });
 
-    if (protocol === 'HTTP/2') {
-      it('EXT-13 two fields of Authorization over HTTP/2, as no library would send them', async () => {
+    it.each(protocol === 'HTTP/2' ? [protocol] : [])(
+      'EXT-13 two fields of Authorization over %s, as no library would send them',
+      async () => {
         const pseudo = [
           [':method', 'GET'],
           [':scheme', 'https'],
@@ -570,8 +571,8 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
           expect([answered, told]).toEqual([status, body]);
         }
         expect(reached).toEqual([]);
-      });
-    }
+      },
+    );
 
     it('PRM-03 serves the metadata of the resource to anybody, where challenges say they are', async () => {
       const port = await serving({ metadata: true });
@@ -588,19 +589,17 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect([(await ask(get('/open'), port)).body, (await ask(get(target))).status === 200]).toEqual(['open', false]);
     });
 
-    if (traits.allMethods !== undefined) {
-      it('a CORS preflight gets nothing of a route for all methods', async () => {
-        const preflight = [
-          ['Origin', 'https://evil.example'],
-          ['Access-Control-Request-Method', 'GET'],
-        ] as const;
-        const { status, challenges } = await ask({ ...get('/api/all', preflight), method: 'OPTIONS' });
-        expect([status, challenges]).toEqual([401, CHALLENGED.challenges]);
-        expect(reached.splice(0)).toEqual(traits.allMethods === 'refused' ? [] : ['/api/all']);
-        const owner = await ask(get('/api/all', bearer(scene.tokens.certificate), scene.owner));
-        expect([owner.body, reached]).toEqual([JSON.stringify(OWNER), ['/api/all']]);
-      });
-    }
+    it.each([traits.allMethods ?? []].flat())('a CORS preflight gets nothing of a route for all methods, which is %s', async (route) => {
+      const preflight = [
+        ['Origin', 'https://evil.example'],
+        ['Access-Control-Request-Method', 'GET'],
+      ] as const;
+      const { status, challenges } = await ask({ ...get('/api/all', preflight), method: 'OPTIONS' });
+      expect([status, challenges]).toEqual([401, CHALLENGED.challenges]);
+      expect(reached.splice(0)).toEqual(route === 'refused' ? [] : ['/api/all']);
+      const owner = await ask(get('/api/all', bearer(scene.tokens.certificate), scene.owner));
+      expect([owner.body, reached]).toEqual([JSON.stringify(OWNER), ['/api/all']]);
+    });
 
     it('a proof is judged once, however often one resource protects the route', async () => {
       const { status, body } = await ask(get('/twice/r', dpop(scene.tokens.dpop, scene.proof({ htu: `${AUDIENCE}/twice/r` }))));
@@ -658,16 +657,17 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(reached).toEqual([]);
     });
 
-    if (traits.parsesJson === true) {
-      it('a JSON body is parsed for the owner, and not waited for where the request is refused', async () => {
-        const json = { ...get('/api/json', bearer(scene.tokens.certificate), scene.owner), method: 'POST', type: 'application/json' };
+    it.each(traits.parsesJson === true ? ['application/json'] : [])(
+      'a body of %s is parsed for the owner, and not waited for where the request is refused',
+      async (type) => {
+        const json = { ...get('/api/json', bearer(scene.tokens.certificate), scene.owner), method: 'POST', type };
         expect((await ask({ ...json, body: '{"a":[1]}' })).body).toBe('{"a":[1]}');
         expect(reached.splice(0)).toEqual(['/api/json']);
         const answer = await ask({ ...json, identity: scene.thief, announced: 1000 });
         expect(answer).toMatchObject({ status: 401, body: refused(401, 'invalid_token', 'certificate.mismatch').body });
         expect(reached).toEqual([]);
-      });
-    }
+      },
+    );
 
     it('an answer that was given before the protection stays, and the route is not reached', async () => {
       const requests = [

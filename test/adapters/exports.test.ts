@@ -23,7 +23,7 @@ describe('What an adapter exports', () => {
     ['@holdfast/express', express, [...OPTIONS, ...ROUTES, ...ON_NODE]],
     ['@holdfast/fastify', fastify, [...OPTIONS, ...ROUTES, ...ON_NODE, 'holdfastMetadata']],
   ] as const)('%s: what options, routes and error handlers need, and nothing else', (_name, entry, expected) => {
-    expect(Object.keys(entry).toSorted()).toEqual(expected.toSorted());
+    expect(Object.keys(entry).toSorted()).toEqual([...new Set<string>(expected)].toSorted());
   });
 
   it('@holdfast/core/fetch has the same, but for what belongs to Node', () => {

@@ -131,7 +131,9 @@ describe('beyond the contract, Fastify 5', () => {
       const hear = ({ name, message }: Error): unknown => name === 'HoldfastWarning' && warnings.push(message);
       process.on('warning', hear);
       const app = make();
-      await app.register(async (api) => void (await api.register(holdfast, options({ metadata: true }))));
+      await app.register(async (api) => {
+        await api.register(holdfast, options({ metadata: true }));
+      });
       await app.ready();
       const atRoot = make();
       await atRoot.register(holdfast, options({ metadata: true }));
@@ -150,7 +152,9 @@ describe('beyond the contract, Fastify 5', () => {
       const bare = protectedResource(options());
       expect(await failureOf((app) => app.register(holdfastMetadata, { resource: bare }))).toContain('metadata: true');
       const resource = protectedResource(options({ metadata: true }));
-      const child = async (api: FastifyInstance): Promise<void> => void (await api.register(holdfastMetadata, { resource }));
+      const child = async (api: FastifyInstance): Promise<void> => {
+        await api.register(holdfastMetadata, { resource });
+      };
       expect(await failureOf((app) => app.register(child))).toContain('at the root');
     });
   });

@@ -27,7 +27,7 @@ import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
 import { rawRequest } from '@holdfast/test-support/raw-request';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { adapterContract, type ContractApp, grantedTo, listening, serve } from './contract.ts';
+import { adapterContract, type ContractApp, grantedTo, listening, type RunningServer, serve } from './contract.ts';
 
 const AUDIENCE = 'https://rs.example.com';
 
@@ -147,24 +147,22 @@ describe('bare node:http, node:https and node:http2', () => {
 
   describe("fromTls({ misdirected: 'refuse' })", () => {
     const events: ResourceEvent[] = [];
-    let port: number;
-    let close: () => Promise<void>;
+    let running: RunningServer;
     let byKey: () => Record<string, string>;
 
-    const startWith = async (certificate: CertificateSource): Promise<{ port: number; close: () => Promise<void> }> => {
+    const startWith = async (certificate: CertificateSource): Promise<RunningServer> => {
       const named = await pki.serverFor(['a.example', 'b.example']);
-      const resource = protectedResource({ issuer: issuer.url, audience: AUDIENCE, certificate, onEvent: (event) => events.push(event) });
+      const refusing = protectedResource({ issuer: issuer.url, audience: AUDIENCE, certificate, onEvent: (event) => events.push(event) });
       const tls = { cert: named.cert, key: named.key, requestCert: true, rejectUnauthorized: false, allowHTTP1: true };
       const server = createSecureServer(tls, async (request, response) => {
-        const result = await resource.verify(nodeRequest(request));
+        const result = await refusing.verify(nodeRequest(request));
         if (!result.granted) return sendRefusal(response, result);
         response.end('granted');
       });
-      const { port, close } = await listening(server);
-      return { port, close };
+      return listening(server);
     };
     beforeAll(async () => {
-      ({ port, close } = await startWith(fromTls({ misdirected: 'refuse' })));
+      running = await startWith(fromTls({ misdirected: 'refuse' }));
       const key = await generateDpopKey();
       const bound = await issuer.token({ aud: AUDIENCE, cnf: { jkt: key.thumbprint } });
       byKey = () => ({
@@ -172,7 +170,7 @@ describe('bare node:http, node:https and node:http2', () => {
         dpop: makeProof({ key, token: bound, htu: `${AUDIENCE}/r`, iat: Math.floor(Date.now() / 1000) }),
       });
     });
-    afterAll(() => close());
+    afterAll(() => running.close());
 
     const tlsFor = (servername: string): { ca: string; servername: string; cert: string; key: string } => ({
       ca: pki.ca,
@@ -180,9 +178,9 @@ describe('bare node:http, node:https and node:http2', () => {
       cert: owner.cert,
       key: owner.key,
     });
-    const connectFor = (servername: string, to = port): ClientHttp2Session =>
+    const connectFor = (servername: string, { port } = running): ClientHttp2Session =>
       connect('https://a.example', {
-        createConnection: () => connectTls({ host: '127.0.0.1', port: to, ALPNProtocols: ['h2'], ...tlsFor(servername) }),
+        createConnection: () => connectTls({ host: '127.0.0.1', port, ALPNProtocols: ['h2'], ...tlsFor(servername) }),
       });
     const bearer = (): Record<string, string> => ({ authorization: `Bearer ${token}` });
     const ask = async (session: ClientHttp2Session, fields: Record<string, string>): Promise<readonly [number, string]> => {
@@ -200,7 +198,7 @@ describe('bare node:http, node:https and node:http2', () => {
       expect(await ask(forA, { ':authority': 'b.example', ...bearer() })).toEqual([421, '']);
       expect(events.at(-1)?.reason).toBe('request.misdirected');
       expect(await ask(forB, { ':authority': 'b.example', ...bearer() })).toEqual([200, 'granted']);
-      expect(await ask(forB, { ':authority': `B.example:${port}`, ...bearer() })).toEqual([200, 'granted']);
+      expect(await ask(forB, { ':authority': `B.example:${running.port}`, ...bearer() })).toEqual([200, 'granted']);
       // Two hosts in one request: whichever routes, the other is not that of the connection.
       expect(await ask(forA, { ':authority': 'a.example', host: 'b.example', ...bearer() })).toEqual([421, '']);
       // No certificate is asked of it, so it may share a connection.
@@ -212,12 +210,12 @@ describe('bare node:http, node:https and node:http2', () => {
       const authorization = `Authorization: Bearer ${token}`;
       const statusOf = async (servername: string, ...lines: string[]): Promise<number> => {
         const tls = { ...tlsFor(servername), checkServerIdentity: () => undefined };
-        const { status, socket } = await rawRequest({ port, lines: [...lines, authorization], tls });
+        const { status, socket } = await rawRequest({ port: running.port, lines: [...lines, authorization], tls });
         socket.destroy();
         return status;
       };
       expect(await statusOf('a.example', 'GET /r HTTP/1.1', 'Host: a.example')).toBe(200);
-      expect(await statusOf('a.example', 'GET /r HTTP/1.1', `Host: A.Example:${port}`)).toBe(200);
+      expect(await statusOf('a.example', 'GET /r HTTP/1.1', `Host: A.Example:${running.port}`)).toBe(200);
       expect(await statusOf('a.example', 'GET /r HTTP/1.1', 'Host: b.example')).toBe(421);
       expect(await statusOf('a.example', 'GET https://b.example/r HTTP/1.1', 'Host: a.example')).toBe(421);
       expect(await statusOf('a.example', 'GET /r HTTP/1.1', 'Host: a.example.evil')).toBe(421);
@@ -226,7 +224,7 @@ describe('bare node:http, node:https and node:http2', () => {
 
     it('is not the default, and an option that is none is refused', async () => {
       const ignoring = await startWith(fromTls());
-      const session = connectFor('a.example', ignoring.port);
+      const session = connectFor('a.example', ignoring);
       expect(await ask(session, { ':authority': 'b.example', ...bearer() })).toEqual([200, 'granted']);
       session.close();
       await ignoring.close();

@@ -231,15 +231,15 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
       server.on('upgrade', upgrade(resource, accept));
       const started = await listening(server);
       open.push(() => started.close());
-      const key = await issuer.addKey('ES256');
-      const token = await issuer.token({ cnf: { 'x5t#S256': owner.thumbprint } }, { kid: key.kid }, { key });
+      const signing = await issuer.addKey('ES256');
+      const token = await issuer.token({ cnf: { 'x5t#S256': owner.thumbprint } }, { kid: signing.kid }, { key: signing });
       const socket = await dial(owner, started.port);
       const hi = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
       socket.write(Buffer.concat([Buffer.from(`${handshake(token).join('\r\n')}\r\n\r\n`), hi]));
       await expect.poll(() => heard).toEqual(['hi']);
       // It stays open at this end, and reads nothing.
       const ended = new Promise((resolve) => socket.once('close', resolve));
-      resource.revokeKey(await calculateJwkThumbprint(key.publicJwk));
+      resource.revokeKey(await calculateJwkThumbprint(signing.publicJwk));
       socket.write(hi);
       socket.resume();
       await ended;

@@ -267,7 +267,8 @@ describe('what is not about the target URI', () => {
     const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
     const log: object[] = [];
     const interaction = new AsyncLocalStorage<string>();
-    const onEvent = ({ outcome, reason }: ResourceEvent): void => void log.push({ id: interaction.getStore(), outcome, reason });
+    const onEvent = (event: ResourceEvent): void =>
+      void log.push({ id: interaction.getStore(), outcome: event.outcome, reason: event.reason });
     const fapi = await start(
       // Keys are waited for, by all of them at once.
       { keys: {}, onEvent },

@@ -273,8 +273,8 @@ describe.each(RUNTIMES)('$name', ({ name, collecting, https, command, path }) =>
     const claims = { aud, scope: 'accounts:read', branch: 'north', cnf: { jkt: key.thumbprint } };
     const token = await issuer.token(claims);
     const proof = proofOf(token, { htu: `${AUDIENCE}/accounts` });
-    const told = async (path: string, ...fields: string[]): Promise<unknown> => {
-      const { status, body, lines } = await ask(port, `GET ${path}`, fields);
+    const told = async (target: string, ...fields: string[]): Promise<unknown> => {
+      const { status, body, lines } = await ask(port, `GET ${target}`, fields);
       const errors = parseChallenges(lines('www-authenticate')).map(({ parameters }) => parameters['error']);
       return status === 200 ? body : [status, errors];
     };

@@ -19,7 +19,7 @@ export interface HoldfastMetadataOptions {
  * @example
  * const resource = protectedResource({ issuer: 'https://as.example.com', audience: 'https://api.example.com', metadata: true });
  * await app.register(holdfastMetadata, { resource });
- * await app.register(async (api) => void (await api.register(holdfast, { resource })), { prefix: '/api' });
+ * await app.register(accounts, { prefix: '/api' }); // in which: await api.register(holdfast, { resource })
  */
 export const holdfastMetadata: FastifyPluginAsync<HoldfastMetadataOptions> = fp(serve, {
   fastify: '5.x',
