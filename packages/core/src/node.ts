@@ -5,7 +5,7 @@ import { isUnavailable, REASONS } from './rejection.ts';
 
 export { nodeRequest } from './node-request.ts';
 export { type Slot, slot } from './slot.ts';
-export { upgrade, type UpgradeResource } from './upgrade.ts';
+export { captureUpgrades, endWithAccess, upgrade, type UpgradeAccess, type UpgradeResource, type UpgradeServer } from './upgrade.ts';
 
 /** Where fields are set: the responses of `node:http` and `node:http2`, and what a framework puts in their place. */
 export interface FieldTarget {

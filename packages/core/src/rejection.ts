@@ -57,6 +57,10 @@ export const REASONS = {
     status: 404,
     text: 'The request is for metadata of a resource (RFC 9728) that is not published here. With several resources in one application, mount the metadata of each before them.',
   },
+  'request.misdirected': {
+    status: 421,
+    text: "The request names another host than the TLS connection that it came on, and fromTls({ misdirected: 'refuse' }) asks for the same: what was negotiated for one name does not count for another (RFC 9110 §7.4). The client repeats it on a connection of its own.",
+  },
   'request.token_too_long': { status: 400, error: 'invalid_request', text: 'The access token is longer than this resource reads.' },
 
   'token.not_jwt': {
