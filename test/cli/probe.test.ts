@@ -150,6 +150,7 @@ describe('holdfast probe, of an edge that is configured as its recipe says', () 
     const args = ['probe', `https://localhost:${edge.port}/accounts`, ...filesOf(owner, await api.tokenFor(owner), api.pki.ca)];
     const fields = ['X-Client-Cert', 'X-SSL-Cert', 'Client-Cert', 'X-My-Cert', 'X-Other-Cert'].flatMap((name) => ['--header', name]);
     const ran = await holdfast([...args, '--json', ...fields]);
+    expect(reportOf(ran).attempts.filter(({ verdict }) => verdict === 'unclear')).toEqual([]);
     expect([ran.code, gotIn(reportOf(ran))]).toEqual([0, []]);
     expect(reportOf(ran).requests).toBeGreaterThan(1000);
   });
@@ -425,6 +426,19 @@ describe('holdfast probe, where nothing can be told: exit code 2', () => {
     expect(reportOf(ran).attempts).toMatchObject([
       { verdict: 'unclear', note: expect.stringContaining('choose a URL that asks for the token') },
     ]);
+  });
+
+  it('a single 502 is asked about again, and does not stand for an answer', async () => {
+    const outcome = async (isBroken: (request: number) => boolean): Promise<unknown[]> => {
+      let requests = 0;
+      const { port } = await server((answer) => answer((requests += 1) === 1 ? 401 : isBroken(requests) ? 502 : 200));
+      const ran = await holdfast([...probeOf(port), '--json', '--header', 'X-SSL-Cert']);
+      return reportOf(ran)
+        .attempts.slice(0, 2)
+        .map(({ title, verdict }) => `${title}: ${verdict}`);
+    };
+    expect(await outcome((request) => request === 2)).toEqual(['the owner: granted', 'no certificate: got in']);
+    expect(await outcome((request) => request === 2 || request === 3)).toEqual(['the owner: unclear', 'no certificate: got in']);
   });
 
   it.each([429, 503])('%d says nothing', async (status) => {

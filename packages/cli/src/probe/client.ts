@@ -2,6 +2,7 @@ import type { Line } from './fields.ts';
 import type { Identity } from './impostor.ts';
 import type { Lane, Sender } from './plan.ts';
 import { type Answer, type Sending, send, sendTwice, type TlsVersion } from './request.ts';
+import { isMomentary } from './verdict.ts';
 
 /** What every request has in common, and how many there may be. */
 export interface ClientOptions {
@@ -96,6 +97,9 @@ export class Client {
   }
 
   async #send(sending: Partial<Sending> & Pick<Sending, 'identity' | 'tls' | 'lines'>): Promise<Answer> {
+    this.#spend(1);
+    const answer = await send(this.#sending(sending));
+    if (!isMomentary(answer)) return answer;
     this.#spend(1);
     return send(this.#sending(sending));
   }
