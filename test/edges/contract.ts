@@ -180,6 +180,66 @@ export interface EdgeUnderTest {
   readonly listedInHttp2: { readonly status: 400 | 401 } | { readonly reset: 1 };
 }
 
+/** How a client may send the field, each so that an API would read what is in it; whoever does has to be refused all the same. */
+export const ATTACKS: readonly (readonly [title: string, lines: (field: string, value: string) => [string, string][]])[] = [
+  ['spoofed', (field, value) => [[field, value]]],
+  ['in the other case', (field, value) => [[field === field.toLowerCase() ? field.toUpperCase() : field.toLowerCase(), value]]],
+  [
+    'doubled',
+    (field, value) => [
+      [field, value],
+      [field, value],
+    ],
+  ],
+  [
+    'behind a wrong one',
+    (field, value) => [
+      [field, 'nothing'],
+      [field, value],
+    ],
+  ],
+  ['with underscores', (field, value) => [[field.replaceAll('-', '_'), value]]],
+  [
+    'with underscores beside itself',
+    (field, value) => [
+      [field, value],
+      [field.replaceAll('-', '_'), value],
+    ],
+  ],
+  [
+    'beside a forged verdict',
+    (field, value) => [
+      [field, value],
+      ['X-SSL-Verify', 'SUCCESS'],
+      ['X-SSL-Client-Verify', '0'],
+      ['client-certificate-ca-verified', 'SUCCESS'],
+    ],
+  ],
+  [
+    'beside a forged address',
+    (field, value) => [
+      [field, value],
+      ['X-Forwarded-For', '127.0.0.1'],
+      ['Forwarded', 'for=127.0.0.1'],
+    ],
+  ],
+  [
+    'beside a guessed secret',
+    (field, value) => [
+      [field, value],
+      ['Edge-Secret', 'x'.repeat(SECRET.length)],
+      ['cname-api-key', 'x'.repeat(SECRET.length)],
+    ],
+  ],
+  [
+    'beside 7 KB of something else',
+    (field, value) => [
+      [field, value],
+      ['X-Filler', 'x'.repeat(7000)],
+    ],
+  ],
+];
+
 /** What every edge with its recipe has to do: the right certificate arrives, and nothing that a client writes. Call it in a `describe`. */
 export function edgeContract(spec: EdgeUnderTest): void {
   const skip = reasonToSkipEdge(spec.kind, spec.recipe);
@@ -229,63 +289,6 @@ export function edgeContract(spec: EdgeUnderTest): void {
       }
     });
 
-    // Each as a client would have to write it for the API to read the certificate of the owner.
-    const ATTACKS: readonly (readonly [title: string, lines: (field: string, value: string) => [string, string][]])[] = [
-      ['spoofed', (field, value) => [[field, value]]],
-      ['in the other case', (field, value) => [[field === field.toLowerCase() ? field.toUpperCase() : field.toLowerCase(), value]]],
-      [
-        'doubled',
-        (field, value) => [
-          [field, value],
-          [field, value],
-        ],
-      ],
-      [
-        'behind a wrong one',
-        (field, value) => [
-          [field, 'nothing'],
-          [field, value],
-        ],
-      ],
-      ['with underscores', (field, value) => [[field.replaceAll('-', '_'), value]]],
-      [
-        'with underscores beside itself',
-        (field, value) => [
-          [field, value],
-          [field.replaceAll('-', '_'), value],
-        ],
-      ],
-      [
-        'beside a forged verdict',
-        (field, value) => [
-          [field, value],
-          ['X-SSL-Verify', 'SUCCESS'],
-          ['X-SSL-Client-Verify', '0'],
-        ],
-      ],
-      [
-        'beside a forged address',
-        (field, value) => [
-          [field, value],
-          ['X-Forwarded-For', '127.0.0.1'],
-          ['Forwarded', 'for=127.0.0.1'],
-        ],
-      ],
-      [
-        'beside a guessed secret',
-        (field, value) => [
-          [field, value],
-          ['Edge-Secret', 'x'.repeat(SECRET.length)],
-        ],
-      ],
-      [
-        'beside 7 KB of something else',
-        (field, value) => [
-          [field, value],
-          ['X-Filler', 'x'.repeat(7000)],
-        ],
-      ],
-    ];
     it.each(ATTACKS)('the field %s gets nobody in', async (_title, linesOf) => {
       const lines = linesOf(spec.field, spec.write(certificates.ec));
       for (const resumed of [false, true]) {
