@@ -1,3 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { createClient } from '@holdfast/example-main-job/client';
 import { type CustomerEdgeKind, HOSTS, runCustomerEdge, type Scene, startScene, type Story } from '@holdfast/example-customer-edge';
 import { type OneResponse, requestOnce, requestOnceHttp2 } from '@holdfast/test-support/clients';
@@ -178,9 +184,9 @@ describe.each(['nginx', 'haproxy'] as const)('a customer edge on %s, in front of
 
     /** Status and reason; of a grant, which certificate was confirmed. */
     async function outcome(lane: Lane, ask: Ask): Promise<readonly unknown[]> {
-      const first = ask.resumed === true ? await once(lane, { ...ask, lines: [] }) : undefined;
+      const first = ask.resumed === true ? await send(lane, { ...ask, lines: [] }) : undefined;
       scene.api.forget();
-      const response = await once(lane, ask, first?.session);
+      const response = await send(lane, ask, first?.session);
       expect(response.reused).toBe(first !== undefined);
       if (response.status !== 200) return [response.status, scene.api.lastDecision()?.reason];
       const { thumbprint }: { thumbprint?: unknown } = JSON.parse(response.body);
@@ -259,5 +265,22 @@ describe.each(['nginx', 'haproxy'] as const)('a customer edge on %s, in front of
     onTestFinished(() => scene.close());
     const client = await createClient(scene.as.issuer, 'mtls-ca', scene.fetchAs(scene.owner));
     await expect(client.token('https://api.example.com', 'accounts:read')).rejects.toMatchObject({ error: 'invalid_client' });
+  });
+});
+
+describe('npm run demo:edge', () => {
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const reasons = (['nginx', 'haproxy'] as const).flatMap((kind) => reasonToSkipEdge(kind) ?? []);
+
+  it('prints both edges as a table each, that every answer is as it should be, and ends with 0', async (context) => {
+    if (reasons.length > 0) context.skip(reasons.join(' '));
+    const { scripts }: { scripts: Record<string, string> } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const [command, file = ''] = scripts['demo:edge']?.split(' ') ?? [];
+    expect(command).toBe('node');
+    const demo = spawn(process.execPath, [file], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [out, , [code]] = await Promise.all([text(demo.stdout), text(demo.stderr), once(demo, 'exit')]);
+    for (const name of ['nginx', 'HAProxy']) expect(out).toContain(`${name} ends mutual TLS on a custom domain`);
+    expect(out).toMatch(/All 58 answers are as they should be\.\s*$/);
+    expect(code).toBe(0);
   });
 });
