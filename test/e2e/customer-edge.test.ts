@@ -158,7 +158,7 @@ describe.each(['nginx', 'haproxy'] as const)('a customer edge on %s, in front of
       readonly servername?: string;
     }
 
-    async function once(
+    async function send(
       { http, tls }: Lane,
       { identity, lines = [], servername = HOSTS.api }: Ask,
       session?: Buffer,

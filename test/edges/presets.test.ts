@@ -188,6 +188,12 @@ describe('The presets', () => {
     },
   );
 
+  it.each(rows)('the field of %s is left out of logs, and so are the secrets of the recipes', (_name, { field }) => {
+    for (const name of [field, 'edge-secret', 'cname-api-key']) {
+      expect(express.REDACTED_PATHS).toEqual(expect.arrayContaining([`headers["${name.toLowerCase()}"]`]));
+    }
+  });
+
   it('take the length that is read at most', async () => {
     const value = percentEncoded(owner);
     expect(await seen(nginx({ trust, longest: value.length }), [['X-SSL-Cert', value]])).toBe(owner.thumbprint);

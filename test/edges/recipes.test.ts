@@ -22,6 +22,16 @@ describe('the recipes', () => {
     expect(text).toMatch(new RegExp(`\`${name}[\`(]`));
   });
 
+  const DOCUMENTED = text.slice(text.indexOf('## From the documents'), text.indexOf('## What does not work')).split(/^### /m).slice(1);
+
+  it.each(DOCUMENTED.map((section) => [section.slice(0, section.indexOf('\n')), section] as const))(
+    '%s has configuration to copy, which sets a secret, or says that this edge sends none',
+    (_title, section) => {
+      expect(section).toMatch(/^```\w*\n[^]+?^```$/m);
+      expect(section).toMatch(/change-me-change-me-change-me-42|var\.edge_secret|sends no secret/);
+    },
+  );
+
   it('lead to files that are there, and none is left out', () => {
     const targets = [...text.matchAll(/\]\(([^)#]+)\)/g)].map(([, target]) => join(dirname(document), target ?? ''));
     expect(targets.filter((target) => !existsSync(target))).toEqual([]);

@@ -483,15 +483,15 @@ describe('Bad options', () => {
   });
 
   const secret = (field: string): EdgeTrust => ({ secret: { field, values: [SECRET] } });
-  const verified = (field: string): object => ({ field, values: ['yes'] });
-  const twice = (other: string): RegExp => new RegExp(`That is fromForwardedField\\.${other} already`);
+  const verdict = (field: string): object => ({ field, values: ['yes'] });
+  const twice = (option: string): RegExp => new RegExp(`That is fromForwardedField\\.${option} already`);
   it.each<[string, object, string, RegExp]>([
     ['the chain is in the field of the certificate', { chainField: 'x-cert' }, 'chainField', twice('field')],
-    ['the verdict is', { verified: verified('X-CERT') }, 'verified.field', twice('field')],
+    ['the verdict is', { verified: verdict('X-CERT') }, 'verified.field', twice('field')],
     ['the secret is', { trust: secret('X-Cert') }, 'trust.secret.field', twice('field')],
     [
       'the secret is in the field of the verdict',
-      { verified: verified('X-V'), trust: secret('x-v') },
+      { verified: verdict('X-V'), trust: secret('x-v') },
       'trust.secret.field',
       twice('verified.field'),
     ],

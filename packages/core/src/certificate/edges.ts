@@ -270,10 +270,10 @@ export function azureApplicationGateway(options: EdgeOptions): CertificateSource
  * Cloudflare, with transform rules that remove `Client-Cert` and `Client-Cert-Chain` and then set them from
  * `cf.tls_client_auth.cert_rfc9440` and `cf.tls_client_auth.cert_chain_rfc9440`.
  *
- * Traps: `Cf-Client-Cert-Der-Base64` may come on the first request of a connection only: do not use it. A certificate over 10 KiB
- * arrives as an empty field. The rule is filled for certificates that were not verified too. Anybody can send through an account
- * of theirs from the same addresses, so trust needs a `secret` that your rules set, or Authenticated Origin Pulls with a
- * certificate of your own as `pinnedCertificate`.
+ * Traps: `Cf-Client-Cert-Der-Base64` may come on the first request of a connection only: do not use it. A certificate over 10 KB
+ * (16 KB, say newer documents) arrives as an empty field. The rule is filled for certificates that were not verified too. Anybody
+ * can send through an account of theirs from the same addresses, so trust needs a `secret` that your rules set, or Authenticated
+ * Origin Pulls with a certificate of your own as `pinnedCertificate`.
  */
 export function cloudflare(options: EdgeOptions): CertificateSource {
   return fromEdge('cloudflare', options, { field: 'Client-Cert', format: 'byte-sequence', chainField: 'Client-Cert-Chain' });
