@@ -41,7 +41,7 @@ import { type DpopKey, generateDpopKey, makeProof, type ProofOptions } from '@ho
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
-import { rawHttp2 } from '@holdfast/test-support/raw-http2';
+import { type RawHttp2Answer, rawHttp2Request } from '@holdfast/test-support/raw-http2';
 import { rawRequest } from '@holdfast/test-support/raw-request';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -556,19 +556,14 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
     it.each(protocol === 'HTTP/2' ? [protocol] : [])(
       'EXT-13 two fields of Authorization over %s, as no library would send them',
       async () => {
-        const pseudo = [
-          [':method', 'GET'],
-          [':scheme', 'https'],
-          [':path', '/api/r'],
-          [':authority', 'rs.example.com'],
-        ] as const;
+        const raw = (...lines: readonly (readonly [string, string])[]): Promise<RawHttp2Answer> =>
+          rawHttp2Request({ port: server.port, path: '/api/r', authority: 'rs.example.com', lines, tls: tlsOf(scene.owner) });
         const field = ['authorization', `Bearer ${scene.tokens.certificate}`] as const;
-        expect(await rawHttp2(server.port, tlsOf(scene.owner), [...pseudo, field])).toEqual({ status: 200, body: JSON.stringify(OWNER) });
+        expect(await raw(field)).toEqual({ status: 200, body: JSON.stringify(OWNER) });
         expect(reached.splice(0)).toEqual(['/api/r']);
         const { status, body } = refused(400, 'invalid_request', 'request.several_authorizations');
         for (const second of [field, ['authorization', 'Basic dTpw'], ['authorization', '']] as const) {
-          const { status: answered, body: told } = await rawHttp2(server.port, tlsOf(scene.owner), [...pseudo, field, second]);
-          expect([answered, told]).toEqual([status, body]);
+          expect(await raw(field, second)).toEqual({ status, body });
         }
         expect(reached).toEqual([]);
       },

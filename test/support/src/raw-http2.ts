@@ -1,78 +1,114 @@
 import { connect, type ConnectionOptions } from 'node:tls';
 
 const TIMEOUT = 10_000;
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+/** Frame types (RFC 9113 §6), and the flags END_STREAM and END_HEADERS. */
+const DATA = 0;
+const HEADERS = 1;
+const RST_STREAM = 3;
+const SETTINGS = 4;
+const GOAWAY = 7;
+const ENDS = 5;
 
-/** What came back: the status, where HPACK has one byte for it (200, 204, 400, 404, 500), and the body. */
-export interface RawHttp2Response {
-  readonly status: number;
-  readonly body: string;
+/** A request over HTTP/2 that no HTTP library would send. */
+export interface RawHttp2Request {
+  readonly port: number;
+  readonly path: string;
+  readonly authority: string;
+  /** Sent as they are: names in capitals, and fields that HTTP/2 forbids. */
+  readonly lines: readonly (readonly [name: string, value: string])[];
+  readonly tls: ConnectionOptions;
 }
 
-/** RFC 7541 Appendix A. */
-const STATUSES: Readonly<Record<number, number>> = { 0x88: 200, 0x89: 204, 0x8c: 400, 0x8d: 404, 0x8e: 500 };
-const [DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7];
-const END_STREAM = 1;
+/** What came back: a status and what of the body came at once; or the error code (RFC 9113 §7) of the end of the stream or connection. */
+export type RawHttp2Answer = { readonly status: number; readonly body: string } | { readonly reset: number } | { readonly goaway: number };
 
-/**
- * Sends one request over HTTP/2 whose fields are what no HTTP library would send, as two lines of Authorization. Rejects for a stream
- * or a connection that is reset, for a status that is not one of those, and after 10 s.
- *
- * @param fields Every field, pseudo-fields first, in order.
- */
-export function rawHttp2(
-  port: number,
-  tls: ConnectionOptions,
-  fields: readonly (readonly [name: string, value: string])[],
-): Promise<RawHttp2Response> {
-  const socket = connect({ host: '127.0.0.1', port, ...tls, ALPNProtocols: ['h2'] });
-  const request = [
-    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-    frame(SETTINGS, 0, 0, []),
-    frame(HEADERS, 0x4 | END_STREAM, 1, fields.flatMap(literal)),
-  ];
-  return new Promise<RawHttp2Response>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('rawHttp2: no answer')), TIMEOUT);
-    socket.once('close', () => clearTimeout(timer));
-    let received = Buffer.alloc(0);
-    let [status, body] = [0, ''];
-    const read = (type: number, flags: number, payload: Buffer): void => {
-      if (type === RST_STREAM || type === GOAWAY) reject(new Error(`rawHttp2: frame ${type}, ${payload.toString('hex')}`));
-      if (type === HEADERS) status = STATUSES[payload[0] ?? 0] ?? 0;
-      if (type === DATA) body += payload.toString();
-      if ((type !== HEADERS && type !== DATA) || (flags & END_STREAM) === 0) return;
-      if (status === 0) reject(new Error('rawHttp2: a status that HPACK has no byte for'));
-      else resolve({ status, body });
+/** Sends one GET on a connection of its own. Rejects if the connection ends without an answer, or after 10 s. */
+export function rawHttp2Request({ port, path, authority, lines, tls }: RawHttp2Request): Promise<RawHttp2Answer> {
+  const socket = connect({ host: '127.0.0.1', port, ALPNProtocols: ['h2'], ...tls });
+  const fields = [[':method', 'GET'], [':scheme', 'https'], [':path', path], [':authority', authority], ...lines] as const;
+  const block = Buffer.concat(fields.map(([name, value]) => literal(name, value)));
+  return new Promise<RawHttp2Answer>((resolve, reject) => {
+    let [received, status, body] = [Buffer.alloc(0), 0, ''];
+    const timer = setTimeout(() => socket.destroy(new Error(`rawHttp2Request: no answer within ${TIMEOUT} ms`)), TIMEOUT);
+    const settle = (answer: RawHttp2Answer): void => {
+      resolve(answer);
+      socket.destroy();
     };
+    socket.once('secureConnect', () => socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0), frame(HEADERS, ENDS, 1, block)])));
     socket.on('data', (chunk: Buffer) => {
       received = Buffer.concat([received, chunk]);
-      while (received.length >= 9 && received.length >= 9 + received.readUIntBE(0, 3)) {
-        const length = received.readUIntBE(0, 3);
-        read(received[3] ?? 0, received[4] ?? 0, received.subarray(9, 9 + length));
-        received = received.subarray(9 + length);
+      for (let length = frameLength(received); length <= received.length; length = frameLength(received)) {
+        const [type, flags, payload] = [received[3], received[4] ?? 0, received.subarray(9, length)];
+        if (type === RST_STREAM) settle({ reset: payload.readUInt32BE(0) });
+        // A graceful end (0) may stand before the answer.
+        if (type === GOAWAY && payload.readUInt32BE(4) !== 0) settle({ goaway: payload.readUInt32BE(4) });
+        if (type === HEADERS) status = statusIn(payload);
+        if (type === DATA) body += payload.toString();
+        if ((type === HEADERS || type === DATA) && (flags & 1) === 1) settle({ status, body });
+        received = received.subarray(length);
       }
     });
     socket.once('error', reject);
-    socket.once('end', () => reject(new Error('rawHttp2: the connection ended')));
-    socket.write(Buffer.concat(request));
-  }).finally(() => socket.destroy());
+    socket.once('close', () => {
+      clearTimeout(timer);
+      reject(new Error('rawHttp2Request: the connection ended without an answer'));
+    });
+  });
 }
 
-/** RFC 9113 §4.1. */
-function frame(type: number, flags: number, stream: number, payload: readonly number[]): Buffer {
-  const { length } = payload;
-  return Buffer.from([(length >> 16) & 255, (length >> 8) & 255, length & 255, type, flags, 0, 0, 0, stream, ...payload]);
+/** Of the first frame; more than there can be while its header has not come. */
+function frameLength(received: Buffer): number {
+  return received.length < 9 ? Number.POSITIVE_INFINITY : 9 + received.readUIntBE(0, 3);
 }
 
-/** A field without indexing, its name and value as they are (RFC 7541 §6.2.2). */
-function literal([name, value]: readonly [string, string]): number[] {
-  return [0, ...integer(name.length), ...Buffer.from(name), ...integer(value.length), ...Buffer.from(value)];
+function frame(type: number, flags: number, stream: number, payload = Buffer.alloc(0)): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = type;
+  head[4] = flags;
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
 }
 
-/** RFC 7541 §5.1, with a prefix of seven bits. */
-function integer(value: number): number[] {
-  if (value < 127) return [value];
-  const bytes = [127];
-  let rest = value - 127;
+/** A field line without indexing, name and value as they are (RFC 7541 §6.2.2). */
+function literal(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.from([0]), ...[name, value].flatMap((text) => [integer(text.length, 7), Buffer.from(text, 'latin1')])]);
+}
+
+/** RFC 7541 §5.1. */
+function integer(value: number, bits: number): Buffer {
+  const most = 2 ** bits - 1;
+  if (value < most) return Buffer.from([value]);
+  const bytes = [most];
+  let rest = value - most;
   for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
-  return [...bytes, rest];
+  return Buffer.from([...bytes, rest]);
+}
+
+/** Indices 8 to 14 of the static table (RFC 7541, appendix A). */
+const STATUSES = [200, 204, 206, 304, 400, 404, 500] as const;
+
+/** The status, which stands first in a block; 0 where it is written in a way that is not expected. */
+function statusIn(block: Buffer): number {
+  let at = 0;
+  // Updates of the size of the dynamic table.
+  while (((block[at] ?? 0) & 0xe0) === 0x20) at += 1;
+  const first = block[at] ?? 0;
+  if (first >= 0x80) return STATUSES[(first & 0x7f) - 8] ?? 0;
+  const length = block[at + 1] ?? 0;
+  const text = block.subarray(at + 2, at + 2 + (length & 0x7f));
+  return Number(length >= 0x80 ? digits(text) : text.toString());
+}
+
+/** Three digits in the Huffman code (RFC 7541, appendix B): 0 to 2 have five bits there, 3 to 9 six. */
+function digits(bytes: Buffer): string {
+  let bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  let text = '';
+  while (text.length < 3) {
+    const short = Number.parseInt(bits.slice(0, 5), 2);
+    text += short < 3 ? short : Number.parseInt(bits.slice(0, 6), 2) - 22;
+    bits = bits.slice(short < 3 ? 5 : 6);
+  }
+  return text;
 }
