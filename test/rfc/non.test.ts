@@ -1,5 +1,6 @@
 import { holdfast } from '@holdfast/express';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import * as Nonces from '../../packages/core/src/confirmation/nonce.ts';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
 import { type Answer, answerWithAccess, type Resource, type ResourceSetup, startResource } from './resource.ts';
 
@@ -79,7 +80,7 @@ describe('nonces', () => {
   });
 
   it('NON-05, NON-06 makes nonces that do not repeat, cannot be foretold, and can stand in a field', async () => {
-    const { hmacNonces } = await import('../../packages/core/src/confirmation/nonce.ts');
+    const { hmacNonces } = Nonces;
     const secrets = [new TextEncoder().encode(SECRET)];
     const source = hmacNonces({ secrets, rotation: 10, resource: 'a' });
     const nonces = new Set(Array.from({ length: 10_000 }, (_, i) => source.issue(i * 10)));
@@ -181,9 +182,32 @@ describe('nonces', () => {
     expect((await withNonce(rs, nonceOf(answer))).outcome).toBe(USE_NONCE);
     base.clock.advance(2 * ROTATION);
     expect((await withNonce(rotated, old)).outcome).toBe(USE_NONCE);
-    const [one, other] = [await required({ nonce: 'required' }), await required({ nonce: 'required' })];
-    expect((await withNonce(one, await fresh(one))).outcome).toBe('200');
-    expect((await withNonce(one, await fresh(other))).outcome).toBe(USE_NONCE);
+  });
+
+  it('NON-15 without secrets nonces are those of the process: another one refuses them', async () => {
+    const here = await required({ nonce: 'required' });
+    const nonce = await fresh(here);
+    expect((await withNonce(here, nonce)).outcome).toBe('200');
+    vi.resetModules();
+    const another: typeof Nonces = await import('../../packages/core/src/confirmation/nonce.ts');
+    expect(another.hmacNonces).not.toBe(Nonces.hmacNonces);
+    const given = { secrets: 'random', rotation: ROTATION, resource: JSON.stringify(['https://rs.example.com']) } as const;
+    expect(Nonces.hmacNonces(given).issue(base.clock.now())).toBe(nonce);
+    expect(another.hmacNonces(given).accepts(nonce, base.clock.now())).toBeUndefined();
+  });
+
+  it('NON-10 a client whose nonce no other would better is given none: not the older one of an instance whose clock is behind', async () => {
+    const [ahead, behind] = [await required(undefined, { options: { now: () => base.clock.now() + ROTATION } }), await required()];
+    const newer = await fresh(ahead);
+    const answer = await withNonce(behind, newer);
+    expect([answer.outcome, answer.lines('dpop-nonce')]).toEqual(['200', []]);
+    // But one by the secret that goes is replaced, whatever window it is of.
+    const rotated = await required({ nonce: { secrets: [OTHER_SECRET, SECRET] } });
+    for (const old of [newer, await fresh(behind)]) {
+      const replaced = await withNonce(rotated, old);
+      expect(replaced.outcome).toBe('200');
+      expect(nonceOf(replaced)).toBe(await fresh(rotated));
+    }
   });
 
   it('NON-15 accepts what an instance gave whose clock is a little ahead, in a window that has not begun here, and no further', async () => {

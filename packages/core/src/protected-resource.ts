@@ -71,7 +71,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const proofKeys = new ProofKeys();
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
-    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
+    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys, now)],
     { audit: settings.audit, lastly: settings.isRevoked && revocation(settings.isRevoked) },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);
