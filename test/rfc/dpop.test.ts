@@ -330,6 +330,30 @@ describe('what a proof is for', () => {
     expect((await rs.present(token, { htm: 'POST' }, { method: 'POST', lines: override })).outcome).toBe('200');
   });
 
+  it('DPOP-11 holds with method-override before it, which keeps the method on the wire as originalMethod', async () => {
+    let methods: unknown[] = [];
+    const overriding = await startResource({
+      like: rs,
+      build: (app, options) => {
+        // What method-override 3 does.
+        app.use((request: express.Request & { originalMethod?: string }, _response, next) => {
+          request.originalMethod ||= request.method;
+          const other = request.get('x-http-method-override');
+          if (request.originalMethod === 'POST' && other !== undefined) request.method = other.toUpperCase();
+          methods = [request.originalMethod, request.method];
+          next();
+        });
+        oneRoute(app, options);
+      },
+    });
+    const sent = { method: 'POST', lines: ['X-HTTP-Method-Override: delete', 'Content-Length: 0'] };
+    expect((await overriding.present(token, { htm: 'DELETE' }, sent)).outcome).toBe(BAD_PROOF);
+    expect(overriding.events.at(-1)).toMatchObject({ reason: 'dpop.htm', expected: 'POST', received: 'DELETE' });
+    expect((await overriding.present(token, { htm: 'POST' }, sent)).outcome).toBe('200');
+    expect(methods).toEqual(['POST', 'DELETE']);
+    await overriding.close();
+  });
+
   it('DPOP-12, DPOP-13 ignore query and fragment, of the request and of htu', async () => {
     expect((await rs.present(token, {}, { target: '/r?x=1' })).outcome).toBe('200');
     for (const htu of [
