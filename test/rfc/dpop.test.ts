@@ -544,6 +544,25 @@ describe('what a proof is for', () => {
     },
   );
 
+  it('DPOP-19, NEW-02 with the profile mcp the window is 300 s back and 60 s ahead, and can be made up to 300 s each, and no wider', async () => {
+    const accepted = async (window: object | undefined): Promise<number[]> => {
+      const own = await startResource({ like: rs, options: { profiles: ['mcp'], ...(window && { dpop: { window } }) } });
+      const passing: number[] = [];
+      for (const seconds of [-301, -300, -299, -61, -60, 60, 61, 299, 300, 301]) {
+        const { outcome } = await own.present(token, { iat: rs.clock.now() + seconds });
+        if (outcome === '200') passing.push(seconds);
+        else expect(outcome).toBe(BAD_PROOF);
+      }
+      await own.close();
+      return passing;
+    };
+    expect(await accepted(undefined)).toEqual([-300, -299, -61, -60, 60]);
+    expect(await accepted({ future: 300 })).toEqual([-300, -299, -61, -60, 60, 61, 299, 300]);
+    expect(await accepted({ past: 60, future: 60 })).toEqual([-60, 60]);
+    await expect(accepted({ past: 301 })).rejects.toThrow(/dpop\.window\.past/);
+    await expect(accepted({ future: 301 })).rejects.toThrow(/dpop\.window\.future/);
+  });
+
   it('DPOP-20 honours exp and nbf of a proof', async () => {
     const now = rs.clock.now();
     for (const late of [{ exp: now - 1 }, { exp: now }, { exp: 'x' }, { nbf: now + 61 }, { nbf: 'x' }])

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { memoryReplayStore, type ProofUse, type ProtectedResourceRequest, type ReplayStore } from '@holdfast/core';
 import { holdfast, protectedResource, type ProtectedResourceOptions } from '@holdfast/express';
 import { nodeRedisReplayStore } from '@holdfast/redis';
@@ -247,6 +250,53 @@ describe('replay', () => {
     const proof = rs.proof(token);
     expect((await rs.send({ token, proof })).outcome).toBe('200');
     expect((await rs.send({ token, proof })).outcome).toBe('200');
+  });
+
+  it('RPL-02 a restart forgets what was in memory: the documented loss', async () => {
+    const token = await base.token();
+    const proof = base.proof(token);
+    const [before, after] = [await start(), await start()];
+    expect((await before.send({ token, proof })).outcome).toBe('200');
+    expect((await after.send({ token, proof })).outcome).toBe('200');
+    expect((await after.send({ token, proof })).outcome).toBe(REPLAYED);
+  });
+
+  it('a process whose store in memory has been used ends by itself: no timer keeps it alive', async () => {
+    const token = await base.token();
+    const program = `
+      import { memoryReplayStore, protectedResource } from '@holdfast/core';
+      const { jwks, issuer, token, proof, now } = JSON.parse(process.env.SCENE);
+      const replay = memoryReplayStore();
+      const resource = protectedResource({
+        issuer, audience: 'https://rs.example.com', keys: { jwks }, dpop: { replay }, now: () => now,
+      });
+      const lines = { authorization: ['DPoP ' + token], dpop: [proof] };
+      const request = () => ({
+        method: 'GET', target: '/r', fieldLines: (name) => lines[name] ?? [],
+        connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
+      });
+      const results = [await resource.verify(request()), await resource.verify(request())];
+      process.stdout.write(results.map((result) => (result.granted ? 'granted' : result.rejection.rejected)).join());
+    `;
+    const scene = {
+      jwks: { keys: base.issuer.keys.map(({ publicJwk }) => publicJwk) },
+      issuer: base.issuer.url,
+      token,
+      proof: base.proof(token),
+      now: base.clock.now(),
+    };
+    // A program of its own runs what was built: plain Node reads no TypeScript.
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      env: { ...process.env, SCENE: JSON.stringify(scene) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    onTestFinished(() => void child.kill());
+    const output: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => output.push(chunk));
+    const [code] = (await once(child, 'close')) as [number | null];
+    expect([Buffer.concat(output).toString(), code]).toEqual(['granted,replay.reused', 0]);
   });
 
   it('RPL-12 with nonces a proof is still used up once', async () => {
