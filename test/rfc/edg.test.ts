@@ -128,6 +128,19 @@ describe('target URIs', () => {
     }
   });
 
+  it('EDG-06 a target that leads out of that path by dot segments is none of this resource', async () => {
+    const behind = await start({ publicUrl: 'https://rs.example.com/v1' });
+    for (const target of ['/../r', '/%2e%2e/r', '/%2E./r', '/x/../../r', '/../v10/r', 'https://rs.example.com/r']) {
+      for (const htu of ['https://rs.example.com/r', 'https://rs.example.com/v1/r', `https://rs.example.com/v1${target}`]) {
+        expect(await outcome(behind, htu, { target })).toBe(BAD_PROOF);
+        expect(behind.events.at(-1)).toMatchObject({ reason: 'dpop.htu', expected: expect.stringContaining('no URI of this resource') });
+      }
+    }
+    for (const target of ['/x/../r', '/./r', 'https://rs.example.com/v1/r']) {
+      expect(await outcome(behind, 'https://rs.example.com/v1/r', { target })).toBe('200');
+    }
+  });
+
   it('EDG-07 a target without a path does not break anything', async () => {
     const answer = await rs.present(
       await rs.token(),

@@ -76,7 +76,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const ofRevoked = settings.isRevoked && revocation(settings.isRevoked);
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
-    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
+    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys, now)],
     { audit: settings.audit, lastly: ofRevoked },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);

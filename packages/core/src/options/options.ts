@@ -56,7 +56,8 @@ export interface ProtectedResourceOptions extends TokenOptions {
   /**
    * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
    * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
-   * early; a replay store that all instances share. `mcp`: proofs at most 300 s old or early.
+   * early; a replay store that all instances share. `mcp`: tokens must name this API, whatever the provider; metadata is published;
+   * the `window` of proofs may not be wider than 300 s back and ahead, and is 300 and 60 by default.
    */
   readonly profiles?: readonly ProfileName[];
   /**
@@ -106,8 +107,8 @@ export interface ProtectedResourceOptions extends TokenOptions {
   /** Called with every decision. For all resources of the process, subscribe to the channel `holdfast:decision`. */
   readonly onEvent?: (event: ResourceEvent) => void;
   /**
-   * What events call the route of a request: `GET /accounts/:id`. The path itself may hold identifiers and is in no event, and most
-   * frameworks choose the route later, so say it here. Asked only where somebody listens; what is no text, longer than 200 characters,
+   * What events call the route of a request: `GET /accounts/:id`. The path itself may hold identifiers and is in no event but that of
+   * `dpop.htu`, up to where it differs, and most frameworks choose the route later, so say it here. Asked only where somebody listens; what is no text, longer than 200 characters,
    * or thrown is left out. Events of `authorize`, which has no request, have none.
    *
    * @example
