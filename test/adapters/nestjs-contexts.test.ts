@@ -1,18 +1,8 @@
 // Where NestJS calls guards beside routes: GraphQL, gateways, microservices, and what nobody has thought of.
 import 'reflect-metadata';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import {
-  Access,
-  HOLDFAST_RESOURCE,
-  HoldfastGuard,
-  HoldfastModule,
-  type ProtectedResource,
-  type ProtectedResourceOptions,
-  protectedResource,
-  Public,
-  upgrade,
-} from '@holdfast/nestjs';
+import { createServer } from 'node:http';
+import { Access, HoldfastGuard, HoldfastModule, type ProtectedResourceOptions, protectedResource, Public } from '@holdfast/nestjs';
 import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
@@ -22,9 +12,6 @@ import { ExecutionContextHost } from '@nestjs/core/internal';
 import { Field, GraphQLModule, ObjectType, Query, Resolver, Subscription } from '@nestjs/graphql';
 import { MercuriusDriver, type MercuriusDriverConfig } from '@nestjs/mercurius';
 import { ClientProxyFactory, MessagePattern, Transport } from '@nestjs/microservices';
-import { WsAdapter } from '@nestjs/platform-ws';
-import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
-import { calculateJwkThumbprint } from 'jose';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -156,113 +143,6 @@ describe('GraphQL over HTTP (Mercurius)', () => {
     await expect.poll(() => messages.length).toBe(2);
     expect([messages[1]?.type, reached]).toEqual(['error', []]);
     socket.terminate();
-  });
-});
-
-describe('a gateway (ws)', () => {
-  @WebSocketGateway({ path: '/ws' })
-  class Gateway {
-    @SubscribeMessage('secret')
-    secret(): object {
-      reached.push('secret');
-      return { event: 'secret', data: 'secret' };
-    }
-
-    @SubscribeMessage('ping')
-    @Public()
-    ping(): object {
-      return { event: 'pong', data: 'pong' };
-    }
-
-    @SubscribeMessage('access')
-    @Public()
-    access(@Access() access: Access): object {
-      reached.push('access');
-      return { event: 'access', data: access };
-    }
-  }
-
-  @WebSocketGateway({ path: '/guarded' })
-  @UseGuards(HoldfastGuard)
-  class Guarded extends Gateway {}
-
-  it.each([
-    ['APP_GUARD', '/ws', [GUARDED, Gateway]],
-    ['@UseGuards', '/guarded', [Guarded]],
-  ])('has its messages refused by %s, whatever token the handshake had, save those that are public', async (_, path, providers) => {
-    const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], providers: providers as Type[] });
-    const { app, port } = await serveNest('Express', root, (made) => made.useWebSocketAdapter(new WsAdapter(made)));
-    open.push(app);
-    const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers: { authorization: `Bearer ${token}` } });
-    const messages: { event: string; data: { message?: string } }[] = [];
-    socket.on('message', (message: Buffer) => messages.push(JSON.parse(message.toString())));
-    await once(socket, 'open');
-    for (const event of ['secret', 'access', 'ping']) socket.send(JSON.stringify({ event, data: { rawHeaders: [], socket: {} } }));
-    await expect.poll(() => messages.length).toBe(3);
-    const said = Object.fromEntries(messages.map(({ event, data }) => [event === 'exception' ? `${event}: ${data.message}` : event, true]));
-    expect(said).toEqual({ 'exception: Forbidden resource': true, 'exception: Internal server error': true, pong: true });
-    expect([reached, decisions]).toEqual([[], 0]);
-    socket.terminate();
-  });
-});
-
-describe.each(Object.keys(PLATFORMS) as Platform[])('a gateway (ws) on %s, its handshake judged by upgrade(…)', (platform) => {
-  @WebSocketGateway({ path: '/ws' })
-  @Public()
-  class Feed {
-    handleConnection(client: WebSocket): void {
-      reached.push('connected');
-      client.send('welcome');
-    }
-
-    @SubscribeMessage('ping')
-    ping(): object {
-      return { event: 'pong', data: 'pong' };
-    }
-  }
-
-  it('opens for the owner of a token and for nobody else, and ends with the token', async () => {
-    const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], providers: [GUARDED, Feed] });
-    const { app, port } = await serveNest(platform, root, async (made) => {
-      made.useWebSocketAdapter(new WsAdapter(made));
-      // As the README of the package says it.
-      await made.init();
-      const server: Server = made.getHttpServer();
-      const [accept] = server.listeners('upgrade');
-      server.removeAllListeners('upgrade');
-      server.on(
-        'upgrade',
-        upgrade(made.get<ProtectedResource>(HOLDFAST_RESOURCE), (request, socket, head, { signal }) => {
-          signal.addEventListener('abort', () => socket.destroy());
-          accept?.(request, socket, head);
-        }),
-      );
-    });
-    open.push(app);
-    const connect = (headers: Record<string, string>): Promise<unknown> =>
-      new Promise((resolve, reject) => {
-        const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`, { headers });
-        const said: string[] = [];
-        socket.on('open', () => socket.send(JSON.stringify({ event: 'ping' })));
-        socket.on('message', (message: Buffer) => {
-          if (said.push(message.toString()) < 2) return;
-          socket.terminate();
-          resolve(said);
-        });
-        socket.once('unexpected-response', (_request, response) => resolve([response.statusCode, response.headers['www-authenticate']]));
-        socket.once('error', reject);
-      });
-    expect(await connect({})).toEqual([401, expect.stringContaining('Bearer realm=')]);
-    expect(await connect({ authorization: 'Bearer a.b.c' })).toEqual([401, expect.stringContaining('invalid_token')]);
-    expect(reached).toEqual([]);
-    expect(await connect({ authorization: `Bearer ${token}` })).toEqual(['welcome', '{"event":"pong","data":"pong"}']);
-    expect(reached).toEqual(['connected']);
-
-    const feed = new WebSocket(`ws://127.0.0.1:${port}/ws`, { headers: { authorization: `Bearer ${token}` } });
-    await once(feed, 'message');
-    const ended = once(feed, 'close');
-    app.get<ProtectedResource>(HOLDFAST_RESOURCE).revokeKey(await calculateJwkThumbprint(issuer.keys[0]?.publicJwk ?? {}));
-    await ended;
   });
 });
 

@@ -1,5 +1,6 @@
 import { type ProtectedResource, type ProtectedResourceOptions, protectedResource, type PublishedMetadata } from '@holdfast/core';
 import {
+  type BeforeApplicationShutdown,
   type ConfigurableModuleAsyncOptions,
   ConfigurableModuleBuilder,
   type ConfigurableModuleCls,
@@ -8,13 +9,14 @@ import {
   Logger,
   Module,
   type OnApplicationBootstrap,
-  type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
-import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
-import { type Exchange, exchangeOf } from './exchange.ts';
+import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { join, modulesOf } from './application.ts';
+import { judgesHandshakes } from './gateways.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
+import { refuseUnseen } from './unseen.ts';
 
 /** Options, or a resource that is made already and shared. */
 export type HoldfastOptions = ProtectedResourceOptions | ProtectedResource;
@@ -67,10 +69,6 @@ function isResource(options: HoldfastOptions): options is ProtectedResource {
 
 /** Resources that a module has made, and so has to close. */
 const made = new WeakSet<ProtectedResource>();
-/** Applications that have a global module. */
-const globals = new WeakSet<HttpAdapterHost>();
-/** The modules of the applications whose requests are seen when they begin. */
-const begun = new WeakMap<HttpAdapterHost, HoldfastModule[]>();
 
 const RESOURCE: Provider = {
   provide: HOLDFAST_RESOURCE,
@@ -92,26 +90,18 @@ const RESOURCE: Provider = {
  * imports: [HoldfastModule.forRoot({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() })],
  * providers: [{ provide: APP_GUARD, useClass: HoldfastGuard }],
  */
-export class HoldfastModule extends Configurable implements OnApplicationBootstrap, OnApplicationShutdown {
+export class HoldfastModule extends Configurable implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #references: ModuleRef;
+  readonly #host: HttpAdapterHost;
   readonly #ready: boolean;
   #metadata: PublishedMetadata | undefined;
 
   constructor(references: ModuleRef, host: HttpAdapterHost, isGlobal: boolean, ready: boolean) {
     super();
-    if (isGlobal && globals.has(host)) {
-      throw new TypeError(
-        'HoldfastModule: two of them are global, and it would be chance which one protects a route. Give all but one { isGlobal: false }, and import those where they are used.',
-      );
-    }
-    if (isGlobal) globals.add(host);
     this.#references = references;
+    this.#host = host;
     this.#ready = ready;
-    // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
-    const modules = begun.get(host) ?? [];
-    if (modules.push(this) > 1) return;
-    begun.set(host, modules);
-    beginEarly(host.httpAdapter, (exchange) => modules.some((module) => module.#publish(exchange)));
+    join(host, this, isGlobal);
   }
 
   /** With options, or a resource that is made already. */
@@ -125,8 +115,14 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    const resource = this.#resource();
-    if (!isGuarded(resource)) {
+    const { resource } = this;
+    if (isGuarded(resource)) {
+      const modules = this.#references.get(ModulesContainer, { strict: false });
+      refuseUnseen(
+        modules,
+        modulesOf(this.#host).some((one) => judgesHandshakes(one.resource)),
+      );
+    } else {
       new Logger(HoldfastModule.name).warn(
         'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.',
       );
@@ -135,38 +131,21 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
     if (this.#ready) await resource.ready();
   }
 
-  async onApplicationShutdown(): Promise<void> {
-    const resource = this.#resource();
+  /** Before connections are closed: what waits for `access.signal` ends now, and would keep them open. */
+  async beforeApplicationShutdown(): Promise<void> {
+    const { resource } = this;
     if (made.has(resource)) await resource.close();
   }
 
-  /** Answers a request for the metadata of the resource (RFC 9728), which no route of the application is for. */
-  #publish(exchange: Exchange): boolean {
-    const published = this.#metadata?.answer(exchange.view);
-    if (published === undefined) return false;
-    if (published instanceof Promise) void published.then((known) => exchange.answer(known));
-    else exchange.answer(published);
-    return true;
+  /** The metadata of the resource (RFC 9728), from when the application is ready. */
+  get metadata(): PublishedMetadata | undefined {
+    return this.#metadata;
   }
 
   /** Nest refuses to give one of request scope, and so to start: each request would have used up proofs of its own. */
-  #resource(): ProtectedResource {
+  get resource(): ProtectedResource {
     return this.#references.get<ProtectedResource>(HOLDFAST_RESOURCE);
   }
 }
 Module({})(HoldfastModule);
 [ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
-
-/**
- * Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. What is answered
- * here goes no further.
- */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined, answers: (exchange: Exchange) => boolean): void {
-  // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
-  const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
-  if (use === undefined) return;
-  platform?.use((request: object, response: object, next: () => void) => {
-    const exchange = exchangeOf(request, response);
-    if (exchange === undefined || !answers(exchange)) next();
-  });
-}
