@@ -2,15 +2,39 @@
 import 'reflect-metadata';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { Access, HoldfastGuard, HoldfastModule, type ProtectedResourceOptions, protectedResource, Public } from '@holdfast/nestjs';
+import {
+  Access,
+  HoldfastGuard,
+  HoldfastModule,
+  type ProtectedResourceOptions,
+  protectedResource,
+  Public,
+  Requires,
+} from '@holdfast/nestjs';
 import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { Controller, Get, type INestApplication, Injectable, Module, type Type, UseGuards } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/internal';
-import { Field, GraphQLModule, ObjectType, Query, Resolver, Subscription } from '@nestjs/graphql';
-import { MercuriusDriver, type MercuriusDriverConfig } from '@nestjs/mercurius';
+import {
+  Directive,
+  Field,
+  GraphQLModule,
+  ID,
+  ObjectType,
+  Query,
+  ResolveField,
+  ResolveReference,
+  Resolver,
+  Subscription,
+} from '@nestjs/graphql';
+import {
+  MercuriusDriver,
+  type MercuriusDriverConfig,
+  MercuriusFederationDriver,
+  type MercuriusFederationDriverConfig,
+} from '@nestjs/mercurius';
 import { ClientProxyFactory, MessagePattern, Transport } from '@nestjs/microservices';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -143,6 +167,120 @@ describe('GraphQL over HTTP (Mercurius)', () => {
     await expect.poll(() => messages.length).toBe(2);
     expect([messages[1]?.type, reached]).toEqual(['error', []]);
     socket.terminate();
+  });
+});
+
+describe('fields and references of GraphQL (Mercurius)', () => {
+  @ObjectType('Entity')
+  @Directive('@key(fields: "id")')
+  class Entity {
+    @Field(() => ID)
+    id = '';
+
+    @Field(() => String)
+    secret?: string;
+  }
+
+  const nothing = (): void => {};
+  /** A public query, a field and a reference, where these decorators stand. */
+  function resolver({
+    field = nothing,
+    reference = nothing,
+    type = nothing,
+  }: Partial<Record<'field' | 'reference' | 'type', Function>>): Type {
+    const [onField, onReference, onType] = [field as MethodDecorator, reference as MethodDecorator, type as ClassDecorator];
+    @Resolver(() => Entity)
+    @onType
+    class Entities {
+      @Query(() => Entity)
+      @Public()
+      entity(): Entity {
+        return { id: '1' };
+      }
+
+      @ResolveField(() => String)
+      @onField
+      secret(): string {
+        reached.push('secret');
+        return 'the secret';
+      }
+
+      @ResolveReference()
+      @onReference
+      resolve({ id }: Entity): Entity {
+        reached.push('reference');
+        return { id };
+      }
+    }
+    return Entities;
+  }
+
+  type Config = Partial<MercuriusDriverConfig & MercuriusFederationDriverConfig>;
+  interface Place {
+    readonly federated?: boolean;
+    readonly providers?: object[];
+  }
+  async function start(resolvers: Type, config: Config = {}, { federated = false, providers = [GUARDED] }: Place = {}): Promise<string> {
+    const graphql = federated
+      ? GraphQLModule.forRoot<MercuriusFederationDriverConfig>({
+          driver: MercuriusFederationDriver,
+          autoSchemaFile: { federation: 2 },
+          ...config,
+        })
+      : GraphQLModule.forRoot<MercuriusDriverConfig>({ driver: MercuriusDriver, autoSchemaFile: true, ...config });
+    const root = moduleOf({ imports: [HoldfastModule.forRoot(options()), graphql], providers: [...(providers as Type[]), resolvers] });
+    const { app, port } = await serveNest('Fastify', root);
+    open.push(app);
+    return `http://127.0.0.1:${port}/graphql`;
+  }
+  const ask = async (url: string, text: string, presented?: string): Promise<unknown> => {
+    const headers = { 'content-type': 'application/json', ...(presented !== undefined && { authorization: `Bearer ${presented}` }) };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query: text }) });
+    const { data } = await response.json();
+    return data;
+  };
+  const FIELD = '{ entity { secret } }';
+  const REFERENCE = '{ _entities(representations: [{ __typename: "Entity", id: "7" }]) { ... on Entity { id } } }';
+  const GUARDS: Config = { fieldResolverEnhancers: ['guards'] };
+  const WITH_REQUEST: Config = { context: (req: object, reply: object) => ({ req, reply }) };
+  const FEDERATED: Place = { federated: true };
+
+  it.each([
+    ['@Requires on a field', resolver({ field: Requires({ scope: 'pii' }), reference: Public() }), 'Entities.secret'],
+    ['@UseGuards on a field', resolver({ field: UseGuards(HoldfastGuard), reference: Public() }), 'Entities.secret'],
+    ['@Requires on the class', resolver({ type: Requires({ scope: 'pii' }), reference: Public() }), 'Entities.secret'],
+    ['a reference that nothing stands on', resolver({}), 'Entities.resolve'],
+    ['@Requires on both', resolver({ type: Requires({ scope: 'pii' }) }), 'Entities.secret, Entities.resolve'],
+  ])('that Nest would not ask the guard for stop the start, by name: %s', async (_, resolvers, names) => {
+    const stopped = `HoldfastModule: the guard would not be asked. ${names}: guards run for fields and references only where GraphQLModule.forRoot({ fieldResolverEnhancers: ['guards'] })`;
+    for (const enhancers of [{}, { fieldResolverEnhancers: ['interceptors'] } as const]) {
+      await expect(start(resolvers, enhancers as Config)).rejects.toThrow(stopped);
+      await expect(start(resolvers, { ...WITH_REQUEST, ...enhancers } as Config, FEDERATED)).rejects.toThrow(stopped);
+    }
+    await expect(start(resolvers, GUARDS)).resolves.toMatch(/^http/);
+  });
+
+  it('that are @Public, or in an application without our guard, need nothing', async () => {
+    const url = await start(resolver({ reference: Public() }), {}, FEDERATED);
+    expect(await ask(url, FIELD)).toEqual({ entity: { secret: 'the secret' } });
+    expect(await ask(url, REFERENCE)).toEqual({ _entities: [{ id: '7' }] });
+    expect(await ask(await start(resolver({}), {}, { ...FEDERATED, providers: [] }), REFERENCE)).toEqual({ _entities: [{ id: '7' }] });
+  });
+
+  it('are protected with fieldResolverEnhancers, each by what stands on it, below a public query as well', async () => {
+    const url = await start(resolver({ field: Requires({ scope: 'pii' }) }), { ...GUARDS, ...WITH_REQUEST }, FEDERATED);
+    const [reading, allowed] = [await issuer.token({ scope: 'read' }), await issuer.token({ scope: 'read pii' })];
+    expect([await ask(url, FIELD), await ask(url, FIELD, reading)]).toEqual([null, null]);
+    expect([await ask(url, REFERENCE), reached]).toEqual([{ _entities: [null] }, []]);
+    expect(await ask(url, FIELD, allowed)).toEqual({ entity: { secret: 'the secret' } });
+    expect(await ask(url, REFERENCE, reading)).toEqual({ _entities: [{ id: '7' }] });
+    expect(reached).toEqual(['secret', 'reference']);
+  });
+
+  it('of a federation whose context has no request are refused, with a token too', async () => {
+    const url = await start(resolver({ field: Requires({ scope: 'pii' }) }), GUARDS, FEDERATED);
+    const allowed = await issuer.token({ scope: 'read pii' });
+    expect([await ask(url, FIELD, allowed), await ask(url, REFERENCE, allowed), reached]).toEqual([null, { _entities: [null] }, []]);
   });
 });
 

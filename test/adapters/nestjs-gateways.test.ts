@@ -299,6 +299,19 @@ describe('a session of socket.io', () => {
     expect(reached).toEqual(['connected user-1']);
   });
 
+  it('ends with its access while a poll waits', async () => {
+    const { app, port } = await serve('Express', 'socket.io', [gateway()]);
+    const sid = await begin(port, bearer(token));
+    expect(await poll(port, `&sid=${sid}`, bearer(token), '40')).toEqual([200, 'ok']);
+    await poll(port, `&sid=${sid}`, bearer(token));
+    const waiting = poll(port, `&sid=${sid}`, bearer(token));
+    await expect.poll(() => reasons.length).toBe(4);
+    const keys = issuer.keys.map(({ publicJwk }) => calculateJwkThumbprint(publicJwk));
+    for (const thumbprint of await Promise.all(keys)) app.get<ProtectedResource>(HOLDFAST_RESOURCE).revokeKey(thumbprint);
+    // The packet that closes a session.
+    expect(await waiting).toEqual([200, '1']);
+  });
+
   it('of a token that names nobody is of nobody else', async () => {
     const { port } = await serve('Express', 'socket.io', [gateway()]);
     const nobody = { ...bearer(await issuer.token({ sub: undefined, client_id: undefined })) };
