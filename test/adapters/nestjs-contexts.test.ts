@@ -346,6 +346,15 @@ describe('a microservice (TCP)', () => {
     expect(await send(port, 'open to APP_GUARD')).toEqual(inheritAppConfig ? forbidden : 'plain');
   });
 
+  it('in a hybrid application is warned of at the start, by the handlers that only APP_GUARD could protect', async () => {
+    const warnings: unknown[] = [];
+    const logger = { log() {}, error() {}, warn: (message: unknown) => void warnings.push(message) };
+    const app = await NestFactory.create(root(), { logger });
+    open.push(app);
+    await app.init();
+    expect(warnings).toEqual([expect.stringMatching(/^Handlers\.plain: for messages of a hybrid application .*inheritAppConfig: true/)]);
+  });
+
   it('alone has its messages refused', async () => {
     const port = await freePort();
     const service = await NestFactory.createMicroservice(root(), {

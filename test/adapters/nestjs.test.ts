@@ -52,6 +52,7 @@ import {
   VersioningType,
 } from '@nestjs/common';
 import { APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost, NestFactory, REQUEST } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import express from 'express';
@@ -431,6 +432,28 @@ describe.each(platforms)('on %s', (platform) => {
       let done = false;
       while (!done) done = (await reader?.read())?.done ?? true;
       expect([streamed.status, done]).toEqual([200, true]);
+    });
+
+    it('closes while a stream waits for the end of its access, without being told to force connections', async () => {
+      @Controller()
+      class Events {
+        @Sse('events')
+        events(@Access() access: Access): Observable<{ data: string }> {
+          return concat(from([{ data: 'first' }]), NEVER).pipe(takeUntil(fromEvent(access.signal, 'abort')));
+        }
+      }
+      const adapter = platform === 'Express' ? new ExpressAdapter() : new FastifyAdapter();
+      const app = await NestFactory.create(guarded([Events]), adapter, { logger: false });
+      await app.listen(0, '127.0.0.1');
+      const { port } = app.getHttpServer().address();
+      const streamed = await fetch(`http://127.0.0.1:${port}/events`, { headers: { authorization: `Bearer ${token}` } });
+      const reader = streamed.body?.getReader();
+      await reader?.read();
+      const closed = app.close();
+      let done = false;
+      while (!done) done = (await reader?.read())?.done ?? true;
+      await closed;
+      expect(app.getHttpServer().listening).toBe(false);
     });
 
     it('protects server-sent events before the first', async () => {

@@ -16,7 +16,7 @@ import { join, modulesOf } from './application.ts';
 import { judgesHandshakes } from './gateways.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
-import { refuseUnseen } from './unseen.ts';
+import { refuseUnseen, unseenMessages } from './unseen.ts';
 
 /** Options, or a resource that is made already and shared. */
 export type HoldfastOptions = ProtectedResourceOptions | ProtectedResource;
@@ -116,25 +116,32 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
 
   async onApplicationBootstrap(): Promise<void> {
     const { resource } = this;
-    if (isGuarded(resource)) {
-      const modules = this.#references.get(ModulesContainer, { strict: false });
-      refuseUnseen(
-        modules,
-        modulesOf(this.#host).some((one) => judgesHandshakes(one.resource)),
-      );
-    } else {
-      new Logger(HoldfastModule.name).warn(
-        'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.',
-      );
-    }
+    const warning = isGuarded(resource)
+      ? this.#checkUnseen()
+      : 'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.';
+    if (warning !== undefined) new Logger(HoldfastModule.name).warn(warning);
     this.#metadata = resource.metadata;
     if (this.#ready) await resource.ready();
+  }
+
+  /** Stops the start for what guards would not see; answers with what nobody can tell. */
+  #checkUnseen(): string | undefined {
+    const modules = this.#references.get(ModulesContainer, { strict: false });
+    refuseUnseen(
+      modules,
+      modulesOf(this.#host).some((one) => judgesHandshakes(one.resource)),
+    );
+    const isServingHttp = this.#host.httpAdapter as HttpAdapterHost['httpAdapter'] | null | undefined;
+    return isServingHttp ? unseenMessages(modules) : undefined;
   }
 
   /** Before connections are closed: what waits for `access.signal` ends now, and would keep them open. */
   async beforeApplicationShutdown(): Promise<void> {
     const { resource } = this;
-    if (made.has(resource)) await resource.close();
+    if (!made.has(resource)) return;
+    await resource.close();
+    // A turn for streams to end: a connection that is idle then is closed at once, and otherwise when its keep-alive time is over.
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   /** The metadata of the resource (RFC 9728), from when the application is ready. */
