@@ -215,7 +215,7 @@ describe('fields and references of GraphQL (Mercurius)', () => {
     return Entities;
   }
 
-  type Config = Partial<MercuriusDriverConfig & MercuriusFederationDriverConfig>;
+  type Config = Partial<MercuriusDriverConfig>;
   interface Place {
     readonly federated?: boolean;
     readonly providers?: object[];

@@ -289,6 +289,27 @@ describe.each(platforms)('on %s', (platform) => {
       expect([await send(`${AUDIENCE}/things`), await send(`${AUDIENCE}/elsewhere`)]).toEqual([401, 401]);
     });
 
+    it('EDG-06 takes a proof for the whole path where a global prefix and a version stand before the route', async () => {
+      @Controller({ path: 'things', version: '2' })
+      class Things {
+        @Get(':id')
+        get(@Access() access: Access): object {
+          return access.confirmations.map(({ member }) => member);
+        }
+      }
+      const { ask } = await serve(platform, guarded([Things]), (app) =>
+        app.setGlobalPrefix('api').enableVersioning({ type: VersioningType.URI }),
+      );
+      const bound = await issuer.token({ cnf: { jkt: key.thumbprint } });
+      const send = async (htu: string, target = '/api/v2/things/1'): Promise<number> => {
+        const proof = makeProof({ key, token: bound, htu: `${AUDIENCE}${htu}`, iat: Math.floor(Date.now() / 1000) });
+        return (await ask(target, { lines: [`Authorization: DPoP ${bound}`, `DPoP: ${proof}`] })).status;
+      };
+      expect([await send('/api/v2/things/1'), await send('/api/v2/things/1', '/api/v2/things/1?q=1')]).toEqual([200, 200]);
+      for (const htu of ['/v2/things/1', '/api/things/1', '/things/1', '/api/v1/things/1'])
+        expect([htu, await send(htu)]).toEqual([htu, 401]);
+    });
+
     it('ignores what others write on the request, and whether a guard before it agrees', async () => {
       @Injectable()
       class Theirs implements CanActivate {

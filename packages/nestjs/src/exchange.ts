@@ -25,6 +25,13 @@ export function connect(client: object, view: ProtectedResourceRequest, signal: 
   connections.set(client, { view, answerable: false, over: () => signal.aborted, setFields: () => {}, answer: () => {} });
 }
 
+/** Ends a connection with its access. */
+export function endWith(signal: AbortSignal, connection: { once(event: 'close', listener: () => void): unknown }, end: () => void): void {
+  if (signal.aborted) return end();
+  signal.addEventListener('abort', end);
+  connection.once('close', () => signal.removeEventListener('abort', end));
+}
+
 /**
  * The HTTP exchange of an execution context: of a route, of a GraphQL operation that came in an HTTP request, or of the handshake
  * before a message, where that was judged. `undefined` where there is none: messages of other gateways and of microservices, GraphQL
@@ -35,11 +42,7 @@ export function exchangeIn(context: ExecutionContext): Exchange | undefined {
   const parts: readonly unknown[] = context.getArgs();
   if (type === 'http') return exchangeOf(parts[0], parts[1]);
   // A client of socket.io keeps that of engine.io, whose connection it is one of, in `conn`.
-  if (type === 'ws')
-    return [parts[0], member(parts[0], 'conn')]
-      .filter(isObject)
-      .map(connections.get)
-      .find((exchange) => exchange !== undefined);
+  if (type === 'ws') return connectionOf(parts[0]);
   if (type !== 'graphql') return undefined;
   // Resolvers of references have no arguments of their own, so the context that all resolvers share comes one place sooner.
   const shared = parts.length === 3 ? parts[1] : parts[2];
@@ -47,6 +50,13 @@ export function exchangeIn(context: ExecutionContext): Exchange | undefined {
   // The request that opened a WebSocket says nothing about operations that come hours later.
   if (member(messageOf(request), 'upgrade') === true) return undefined;
   return exchangeOf(request, member(shared, 'res') ?? member(shared, 'reply'));
+}
+
+/** A client of socket.io keeps that of engine.io, whose connection it is one of, in `conn`. */
+function connectionOf(client: unknown): Exchange | undefined {
+  const below = member(client, 'conn');
+  const own = isObject(client) ? connections.get(client) : undefined;
+  return own ?? (isObject(below) ? connections.get(below) : undefined);
 }
 
 /** The exchange of a request and response of Express, of Fastify, or of Node itself. */

@@ -1,29 +1,15 @@
-import type { IncomingMessage } from 'node:http';
 import type { Access, ProtectedResource } from '@holdfast/core';
 import { nodeRequest, upgrade } from '@holdfast/core/node';
 import type { WebSocketAdapter } from '@nestjs/common';
-import { grantedAt, judge, keep } from './access.ts';
-import { connect, exchangeOf, member } from './exchange.ts';
+import { keep } from './access.ts';
+import { connect, endWith, member } from './exchange.ts';
+import { isEngine, protectSessions } from './sessions.ts';
 
 type Handshake = Parameters<ReturnType<typeof upgrade>>;
 
 /** What a server of `ws` and the engine of socket.io have in common, and document. */
 interface Upgrading {
-  handleUpgrade(...handshake: [...Handshake, ...then: unknown[]]): void;
-}
-
-/** The engine of socket.io: beside upgrades it serves long polling, several requests for one session. */
-interface Engine extends Upgrading {
-  readonly clients: Readonly<Record<string, Session>>;
-  use(middleware: (request: IncomingMessage, response: object, next: (error?: Error) => void) => Promise<void>): void;
-  on(event: 'connection', listener: (session: Session) => void): unknown;
-}
-
-interface Session {
-  /** The handshake; none with WebTransport. */
-  readonly request: IncomingMessage | null;
-  close(discard: true): unknown;
-  once(event: 'close', listener: () => void): unknown;
+  handleUpgrade(...handshake: [...Handshake, then?: (client: object, ...others: unknown[]) => void]): void;
 }
 
 const judging = new WeakSet<ProtectedResource>();
@@ -75,7 +61,7 @@ function protectServer(server: unknown, resource: ProtectedResource): void {
 
 function protectUpgrades(server: Upgrading, resource: ProtectedResource): void {
   const handle = server.handleUpgrade.bind(server);
-  server.handleUpgrade = (request, socket, head, ...then) => {
+  server.handleUpgrade = (request, socket, head, then) => {
     const judged = upgrade(resource, (_request, _socket, _head, access: Access) => {
       const view = nodeRequest(request);
       const end = (): void => void socket.destroy();
@@ -83,68 +69,15 @@ function protectUpgrades(server: Upgrading, resource: ProtectedResource): void {
       endWith(access.signal, socket, end);
       // socket.io has middleware of the application run before anybody listens to errors: one would end the process.
       socket.on('error', end);
-      const tell = (next: unknown): unknown =>
-        typeof next !== 'function'
-          ? next
-          : (client: object, ...others: unknown[]): unknown => {
-              connect(client, view, access.signal);
-              return next(client, ...others);
-            };
-      handle(request, socket, head, ...then.map(tell));
+      handle(request, socket, head, (client, ...others) => {
+        connect(client, view, access.signal);
+        then?.(client, ...others);
+      });
     });
     judged(request, socket, head);
   };
 }
 
-function protectSessions(engine: Engine, resource: ProtectedResource): void {
-  // After what the application says of CORS, so that scripts can read a refusal.
-  engine.use(async (request, response, next) => {
-    const exchange = exchangeOf(request, response);
-    const query = member(request, '_query');
-    if (exchange === undefined || query === undefined) return next(new Error('no request of socket.io'));
-    const result = await judge(resource, exchange);
-    if (result === undefined) return;
-    if (!result.granted) return exchange.answer(result);
-    const sid = String(member(query, 'sid'));
-    const session = Object.hasOwn(engine.clients, sid) ? engine.clients[sid] : undefined;
-    // The name of a session stands in URLs, and so in logs: it proves nothing.
-    if (session === undefined || isOfOne(accessIn(session), result)) next();
-    else next(new Error('the session of another client'));
-  });
-  engine.on('connection', (session) => {
-    const access = accessIn(session);
-    if (access === undefined || session.request === null) return void session.close(true);
-    connect(session, nodeRequest(session.request), access.signal);
-    endWith(access.signal, session, () => session.close(true));
-  });
-}
-
-function accessIn({ request }: Session): Access | undefined {
-  return request === null ? undefined : grantedAt(nodeRequest(request));
-}
-
-/** Whether both are of the same subject, client, and keys or certificates. Of nobody, where nothing says whose they are. */
-function isOfOne(one: Access | undefined, other: Access): boolean {
-  return one !== undefined && callerOf(one) === callerOf(other) && callerOf(one) !== undefined;
-}
-
-function callerOf({ issuer, claims, clientId, confirmations }: Access): string | undefined {
-  if (claims.sub === undefined && clientId === undefined && confirmations.length === 0) return undefined;
-  const keys = confirmations.map(({ member: name, thumbprint }) => `${name} ${thumbprint}`).toSorted();
-  return JSON.stringify([issuer, claims.sub ?? null, clientId ?? null, keys]);
-}
-
-function endWith(signal: AbortSignal, connection: { once(event: 'close', listener: () => void): unknown }, end: () => void): void {
-  if (signal.aborted) return end();
-  signal.addEventListener('abort', end);
-  connection.once('close', () => signal.removeEventListener('abort', end));
-}
-
 function isUpgrading(server: unknown): server is Upgrading {
   return typeof member(server, 'handleUpgrade') === 'function';
-}
-
-function isEngine(server: unknown): server is Engine {
-  const has = (name: string): boolean => typeof member(server, name) === 'function';
-  return isUpgrading(server) && has('use') && has('on') && member(server, 'clients') !== undefined;
 }

@@ -43,11 +43,6 @@ export { HoldfastException } from './exception.ts';
 export { protectGateways } from './gateways.ts';
 export { HOLDFAST_RESOURCE, HoldfastGuard, Requires } from './guard.ts';
 export { HoldfastMiddleware } from './middleware.ts';
-export {
-  type HoldfastAsyncOptions,
-  HoldfastModule,
-  type HoldfastModuleOptions,
-  type HoldfastOptions,
-  type HoldfastOptionsFactory,
-} from './module.ts';
+export { HoldfastModule } from './module.ts';
+export type { HoldfastAsyncOptions, HoldfastModuleOptions, HoldfastOptions, HoldfastOptionsFactory } from './options.ts';
 export { Public } from './policy.ts';

@@ -1,7 +1,6 @@
-import { type ProtectedResource, type ProtectedResourceOptions, protectedResource, type PublishedMetadata } from '@holdfast/core';
+import type { ProtectedResource, PublishedMetadata } from '@holdfast/core';
 import {
   type BeforeApplicationShutdown,
-  type ConfigurableModuleAsyncOptions,
   ConfigurableModuleBuilder,
   type ConfigurableModuleCls,
   type DynamicModule,
@@ -16,29 +15,8 @@ import { join, modulesOf } from './application.ts';
 import { judgesHandshakes } from './gateways.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
+import { type HoldfastAsyncOptions, type HoldfastModuleOptions, type HoldfastOptions, isMade, resourceOf } from './options.ts';
 import { refuseUnseen, unseenMessages } from './unseen.ts';
-
-/** Options, or a resource that is made already and shared. */
-export type HoldfastOptions = ProtectedResourceOptions | ProtectedResource;
-
-/** How the module stands in its application. */
-export interface HoldfastModuleOptions {
-  /**
-   * Whether every module of the application can use the guard without importing this one; default yes. One module can, since
-   * otherwise it would be chance which resource protects a route: with several, the others are imported where they are used.
-   */
-  readonly isGlobal?: boolean;
-  /** Whether the application starts only when tokens can be judged; default no: until then requests are answered with 503. */
-  readonly ready?: boolean;
-}
-
-/** What `useClass` and `useExisting` name. */
-export interface HoldfastOptionsFactory {
-  createHoldfastOptions(): HoldfastOptions | Promise<HoldfastOptions>;
-}
-
-/** `useFactory` with `inject` and `imports`, `useClass`, or `useExisting`, as in every Nest module. */
-export type HoldfastAsyncOptions = ConfigurableModuleAsyncOptions<HoldfastOptions, 'createHoldfastOptions'> & HoldfastModuleOptions;
 
 const IS_GLOBAL: unique symbol = Symbol('HOLDFAST_IS_GLOBAL');
 const READY: unique symbol = Symbol('HOLDFAST_READY');
@@ -62,24 +40,7 @@ const built = new ConfigurableModuleBuilder<HoldfastOptions>()
   .build();
 const Configurable: ConfigurableModuleCls<HoldfastOptions, 'forRoot', 'createHoldfastOptions', HoldfastModuleOptions> =
   built.ConfigurableModuleClass;
-
-function isResource(options: HoldfastOptions): options is ProtectedResource {
-  return typeof options === 'object' && options !== null && 'verify' in options && typeof options.verify === 'function';
-}
-
-/** Resources that a module has made, and so has to close. */
-const made = new WeakSet<ProtectedResource>();
-
-const RESOURCE: Provider = {
-  provide: HOLDFAST_RESOURCE,
-  inject: [built.MODULE_OPTIONS_TOKEN],
-  useFactory(options: HoldfastOptions) {
-    if (isResource(options)) return options;
-    const resource = protectedResource(options);
-    made.add(resource);
-    return resource;
-  },
-};
+const RESOURCE: Provider = { provide: HOLDFAST_RESOURCE, inject: [built.MODULE_OPTIONS_TOKEN], useFactory: resourceOf };
 
 /**
  * Provides the protected resource to {@link HoldfastGuard}, which protects what it stands on: the module alone protects nothing.
@@ -127,21 +88,22 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
   /** Stops the start for what guards would not see; answers with what nobody can tell. */
   #checkUnseen(): string | undefined {
     const modules = this.#references.get(ModulesContainer, { strict: false });
-    refuseUnseen(
-      modules,
-      modulesOf(this.#host).some((one) => judgesHandshakes(one.resource)),
-    );
-    const isServingHttp = this.#host.httpAdapter as HttpAdapterHost['httpAdapter'] | null | undefined;
-    return isServingHttp ? unseenMessages(modules) : undefined;
+    const handshakesAreJudged = modulesOf(this.#host).some((one) => judgesHandshakes(one.resource));
+    refuseUnseen(modules, handshakesAreJudged);
+    const { httpAdapter: platform }: { readonly httpAdapter: unknown } = this.#host;
+    // A microservice has none, and its messages are all that APP_GUARD is for.
+    return platform === undefined || platform === null ? undefined : unseenMessages(modules);
   }
 
   /** Before connections are closed: what waits for `access.signal` ends now, and would keep them open. */
   async beforeApplicationShutdown(): Promise<void> {
     const { resource } = this;
-    if (!made.has(resource)) return;
+    if (!isMade(resource)) return;
     await resource.close();
     // A turn for streams to end: a connection that is idle then is closed at once, and otherwise when its keep-alive time is over.
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
   }
 
   /** The metadata of the resource (RFC 9728), from when the application is ready. */

@@ -66,8 +66,8 @@ function methodsIn(modules: ModulesContainer, place: Place, filter: (found: Foun
   return [...prototypesIn(modules, place)].flatMap((prototype) => {
     const { constructor: type } = prototype;
     const names = scanner.getAllMethodNames(prototype).filter((name) => {
-      const method: object = Reflect.get(prototype, name);
-      return filter({ method, type, policy: policyOf(method, type) });
+      const method: unknown = Reflect.get(prototype, name);
+      return typeof method === 'function' && filter({ method, type, policy: policyOf(method, type) });
     });
     return names.map((name) => `${type.name}.${name}`);
   });
