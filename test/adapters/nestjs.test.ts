@@ -905,6 +905,26 @@ describe.each(platforms)('on %s', (platform) => {
       expect((await ask('/maybe', { token: 'a.b.c' })).status).toBe(401);
     });
 
+    it('knows no routes: a preflight passes without access, also to a route for all methods that no guard stands on', async () => {
+      @Controller()
+      class Everything {
+        @All('all')
+        all(): string {
+          return 'reached';
+        }
+
+        @All('access')
+        access(@Access() access: Access): object {
+          return access;
+        }
+      }
+      const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], controllers: [Everything] });
+      const served = await serve(platform, root, (app) => app.use(app.get(HoldfastMiddleware).use));
+      const preflight = { method: 'OPTIONS', lines: ['Origin: https://evil.example', 'Access-Control-Request-Method: GET'] };
+      expect(await statuses(served, ['/all', '/access'], preflight)).toEqual({ '/all': 200, '/access': 401 });
+      expect(await statuses(served, ['/all'])).toEqual({ '/all': 401 });
+    });
+
     it('hands refusals to the filters of the application', async () => {
       @Catch(HoldfastException)
       class Own implements ExceptionFilter {

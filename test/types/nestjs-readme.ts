@@ -1,7 +1,8 @@
 // What the README of @holdfast/nestjs shows, compiled. test/docs.test.ts holds it to these lines.
+/* oxlint-disable import/no-duplicates -- as they stand there, one after the other */
 import 'reflect-metadata';
-import { Access, fromTls, HoldfastGuard, HoldfastMiddleware, HoldfastModule, Public, Requires } from '@holdfast/nestjs';
-// oxlint-disable-next-line import/no-duplicates -- as they stand there, one after the other
+import { Access, fromTls, HoldfastGuard, HoldfastModule, Public, Requires } from '@holdfast/nestjs';
+import { HoldfastMiddleware } from '@holdfast/nestjs';
 import { HOLDFAST_RESOURCE, protectGateways } from '@holdfast/nestjs';
 import { Controller, Get, Module } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';

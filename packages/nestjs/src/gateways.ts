@@ -24,7 +24,7 @@ export function judgesHandshakes(resource: ProtectedResource): boolean {
  * Has the handshakes of gateways judged as requests are, before Nest sees them, and ends a connection with its access: at `exp`, when
  * the key that signed the token is revoked, when the application closes. Whoever has no access is answered as anywhere, with status
  * and challenges. {@link HoldfastGuard}, `@Requires` and `@Access()` then work for messages; `handleConnection` finds the access with
- * `accessOf(request)`.
+ * `accessOf(request)`. `@Public` opens messages, and no connection.
  *
  * For `WsAdapter` and `IoAdapter`, and what extends them; another one is refused with a `TypeError`, when the application starts.
  * Every HTTP request of socket.io is judged, those of long polling too: each needs a DPoP proof of its own, and the session it names
