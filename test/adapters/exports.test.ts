@@ -5,6 +5,7 @@ import * as core from '@holdfast/core';
 import * as forFetch from '@holdfast/core/fetch';
 import * as express from '@holdfast/express';
 import * as fastify from '@holdfast/fastify';
+import * as nestjs from '@holdfast/nestjs';
 import { describe, expect, it } from 'vitest';
 
 const source = (path: string): string => readFileSync(new URL(`../../packages/${path}`, import.meta.url), 'utf8');
@@ -24,6 +25,10 @@ describe('What an adapter exports', () => {
     ['@holdfast/fastify', fastify, [...OPTIONS, ...ROUTES, ...ON_NODE, 'holdfastMetadata']],
   ] as const)('%s: what options, routes and error handlers need, and nothing else', (_name, entry, expected) => {
     expect(Object.keys(entry).toSorted()).toEqual([...new Set<string>(expected)].toSorted());
+  });
+
+  it('@holdfast/nestjs: the same for options and error handlers; routes are guarded by decorators', () => {
+    expect([...OPTIONS, ...ON_NODE, 'accessOf', 'maybeAccessOf'].filter((name) => !(name in nestjs))).toEqual([]);
   });
 
   it('@holdfast/core/fetch has the same, but for what belongs to Node', () => {

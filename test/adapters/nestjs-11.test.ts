@@ -83,7 +83,7 @@ describe.each(VERSIONS)('In NestJS $nest', ({ nest, fastify, beside }) => {
     const load = createRequire(join(folder, 'package.json'));
     const start: Parameters<typeof adapterContract>[1] = (contract) =>
       (load('./contract/dist/application.js') as typeof contractApp).start(platform, contract, { grantedTo, listening });
-    adapterContract(`on ${platform}`, start, { handsOn: true, bareRoutes: false, http2: platform === 'Fastify' });
+    adapterContract(`on ${platform}`, start, { handsOn: true, allMethods: 'refused', bareRoutes: false, http2: platform === 'Fastify' });
   });
 
   it.each(beside === undefined ? [] : ['GraphQL, gateways and microservices'])(

@@ -5,6 +5,7 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { Access, HoldfastGuard, HoldfastModule, MaybeAccess, protectedResource, Requires } from '@holdfast/nestjs';
 import {
+  All,
   type ArgumentsHost,
   Catch,
   Controller,
@@ -108,6 +109,11 @@ function applicationOf({ options, other, reached, stream }: ContractApp, parts: 
     @HttpCode(204)
     options(): void {
       reached('/api/r');
+    }
+
+    @All('all')
+    all(@Access() access: Access): string {
+      return answer('/api/all', access);
     }
 
     @Get('maybe')

@@ -3,5 +3,14 @@ import { adapterContract, grantedTo, listening } from './contract.ts';
 import { start } from './nestjs-contract-app.ts';
 
 const parts = { grantedTo, listening };
-adapterContract('NestJS on Express', (contract) => start('Express', contract, parts), { handsOn: true, bareRoutes: false });
-adapterContract('NestJS on Fastify', (contract) => start('Fastify', contract, parts), { handsOn: true, bareRoutes: false, http2: true });
+adapterContract('NestJS on Express', (contract) => start('Express', contract, parts), {
+  handsOn: true,
+  allMethods: 'refused',
+  bareRoutes: false,
+});
+adapterContract('NestJS on Fastify', (contract) => start('Fastify', contract, parts), {
+  handsOn: true,
+  allMethods: 'refused',
+  bareRoutes: false,
+  http2: true,
+});
