@@ -97,32 +97,46 @@ function signatureLength(jwk: PublicJwk, coordinate = 32): number {
   return jwk.kty === 'RSA' ? fromBase64url(jwk.n).length : 2 * coordinate;
 }
 
-/** `r ‖ s` (RFC 7518 §3.4) as the DER that OpenSSL reads: SEQUENCE { INTEGER r, INTEGER s }. */
+/**
+ * `r ‖ s` (RFC 7518 §3.4) as the DER that OpenSSL reads: SEQUENCE { INTEGER r, INTEGER s }. From Node's pool, and byte by byte:
+ * a buffer of its own, and views of the parts, cost more than what is done with them.
+ */
 function ecdsaToDer(signature: Uint8Array, coordinate: number): Uint8Array {
-  const r = integerAt(signature, 0, coordinate);
-  const s = integerAt(signature, coordinate, 2 * coordinate);
-  const length = 4 + r.length + s.length;
+  const r = startOf(signature, 0, coordinate);
+  const s = startOf(signature, coordinate, 2 * coordinate);
+  const lengthOfR = coordinate - r + padding(signature, r);
+  const lengthOfS = 2 * coordinate - s + padding(signature, s);
+  const length = 4 + lengthOfR + lengthOfS;
   const long = length >= 0x80;
-  const written = new Uint8Array((long ? 3 : 2) + length);
-  let at = 0;
-  written[at++] = 0x30;
-  if (long) written[at++] = 0x81;
-  written[at++] = length;
-  for (const { start, end, length: octets } of [r, s]) {
-    written[at++] = 0x02;
-    written[at] = octets;
-    at += 1 + octets - (end - start);
-    written.set(signature.subarray(start, end), at);
-    at += end - start;
-  }
+  const written = Buffer.allocUnsafe((long ? 3 : 2) + length);
+  written[0] = 0x30;
+  if (long) written[1] = 0x81;
+  written[long ? 2 : 1] = length;
+  const at = writeInteger(written, long ? 3 : 2, lengthOfR, signature, r, coordinate);
+  writeInteger(written, at, lengthOfS, signature, s, 2 * coordinate);
   return written;
 }
 
-/** Where the digits of an INTEGER stand, and how long it is in DER: no leading zeros, but one where the first bit is set. */
-function integerAt(bytes: Uint8Array, from: number, end: number): { start: number; end: number; length: number } {
+/** Where the digits of an INTEGER begin: DER has no leading zeros. */
+function startOf(bytes: Uint8Array, from: number, end: number): number {
   let start = from;
   while (start < end - 1 && bytes[start] === 0) start += 1;
-  return { start, end, length: end - start + ((bytes[start] ?? 0) < 0x80 ? 0 : 1) };
+  return start;
+}
+
+/** Octets that have to stand before the digits, so that the number is not read as negative. */
+function padding(bytes: Uint8Array, start: number): 0 | 1 {
+  return (bytes[start] ?? 0) < 0x80 ? 0 : 1;
+}
+
+/** Writes an INTEGER; answers where the next value stands. */
+function writeInteger(written: Uint8Array, at: number, length: number, bytes: Uint8Array, start: number, end: number): number {
+  let next = at;
+  written[next++] = 0x02;
+  written[next++] = length;
+  if (length > end - start) written[next++] = 0;
+  for (let i = start; i < end; i += 1) written[next++] = bytes[i] ?? 0;
+  return next;
 }
 
 const HASH_OIDS = { sha256: '608648016503040201', sha384: '608648016503040202', sha512: '608648016503040203' };
