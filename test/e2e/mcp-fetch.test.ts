@@ -215,6 +215,29 @@ describe('@holdfast/mcp/fetch', () => {
     expect(ended).toEqual(['one']);
   });
 
+  it('a client that hangs up before it is answered leaves no session, and its stream ends', async () => {
+    const ended: string[] = [];
+    const bridge = mcp({ maxSessions: 1, onSessionEnd: (id) => ended.push(id) });
+    let hangUp = new AbortController();
+    let isEndless = false;
+    const answer = (): Response => {
+      const sse = { [SESSION]: `session-${ended.length}`, 'content-type': 'text/event-stream' };
+      const stream = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode(':\n\n')) });
+      if (!isEndless) hangUp.abort();
+      return isEndless ? new Response(stream, { headers: sse }) : new Response('{}', { headers: { [SESSION]: 'given-up' } });
+    };
+    const call = (client: TestClient): Promise<Response> =>
+      clientFetch(protectedBy(bridge, answer), client)(URL_OF_SERVER, { method: 'POST', signal: hangUp.signal });
+    expect((await call(thief)).headers.get(SESSION)).toBeNull();
+    expect(ended).toEqual(['given-up']);
+    hangUp = new AbortController();
+    isEndless = true;
+    const stream = await call(owner);
+    expect(stream.headers.get(SESSION)).toBe('session-1');
+    hangUp.abort();
+    expect(await stream.text()).toBe(':\n\n');
+  });
+
   it('where there is no access it is refused, and the SDK never hears of it', async () => {
     const handled: unknown[] = [];
     const request = new Request(URL_OF_SERVER, { method: 'POST' });

@@ -38,6 +38,8 @@ export function mcp(options: McpOptions = {}): McpBridge {
     }
     try {
       const response = await handle(visit.authInfo);
+      // Where the runtime says so, whoever asked has hung up meanwhile.
+      if (request.signal.aborted) visit.over();
       const { status, statusText, body } = response;
       const isTold = visit.answered(status, response.headers.get(SESSION_FIELD) ?? undefined);
       const isStream = body !== null && response.headers.get('content-type')?.startsWith('text/event-stream') === true;
@@ -45,7 +47,11 @@ export function mcp(options: McpOptions = {}): McpBridge {
       if (isTold && !isStream) return response;
       const headers = new Headers(response.headers);
       if (!isTold) headers.delete(SESSION_FIELD);
-      return new Response(isStream ? streamUntil(body, access.signal, () => visit.over()) : body, { status, statusText, headers });
+      return new Response(isStream ? streamUntil(body, [access.signal, request.signal], () => visit.over()) : body, {
+        status,
+        statusText,
+        headers,
+      });
     } catch (error) {
       visit.over();
       throw error;
@@ -54,8 +60,8 @@ export function mcp(options: McpOptions = {}): McpBridge {
   return Object.assign(hand, { endSession: (sessionId: string) => bridge.end(sessionId) });
 }
 
-/** The same stream, which ends when the signal aborts. */
-function streamUntil(body: ReadableStream<Uint8Array>, signal: AbortSignal, over: () => void): ReadableStream<Uint8Array> {
+/** The same stream, which ends when one of the signals aborts. */
+function streamUntil(body: ReadableStream<Uint8Array>, signals: readonly AbortSignal[], over: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   const ended = new AbortController();
   ended.signal.addEventListener('abort', over, { once: true });
@@ -67,8 +73,10 @@ function streamUntil(body: ReadableStream<Uint8Array>, signal: AbortSignal, over
         controller.close();
         reader.cancel().catch(() => {});
       };
-      if (signal.aborted) stop();
-      else signal.addEventListener('abort', stop, { once: true, signal: ended.signal });
+      for (const signal of signals) {
+        if (signal.aborted) return stop();
+        signal.addEventListener('abort', stop, { once: true, signal: ended.signal });
+      }
     },
     async pull(controller) {
       try {

@@ -49,18 +49,18 @@ export function mcp(options: McpOptions = {}): McpMiddleware {
       response.on('error', () => {});
       response.end();
     };
-    let signal: AbortSignal | undefined;
+    const closed = new AbortController();
     response.once('close', () => {
-      signal?.removeEventListener('abort', end);
+      closed.abort();
       visit.over();
     });
     onHeaders(response, () => {
       if (!visit.answered(response.statusCode, textOf(response, SESSION_FIELD))) response.removeHeader(SESSION_FIELD);
       if (textOf(response, 'content-type')?.startsWith('text/event-stream') !== true) return;
-      ({ signal } = access);
+      const { signal } = access;
       // Not at once: these very headers are still to be written.
       if (signal.aborted) queueMicrotask(end);
-      else signal.addEventListener('abort', end, { once: true });
+      else signal.addEventListener('abort', end, { once: true, signal: closed.signal });
     });
     return true;
   }
