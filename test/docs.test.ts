@@ -64,13 +64,16 @@ describe('the documents', () => {
     'packages/express/README.md',
     'packages/fastify/README.md',
     'packages/mcp/README.md',
+    'packages/opentelemetry/README.md',
+    'packages/testing/README.md',
     'examples/mcp/README.md',
+    'examples/observability/README.md',
   ])('%s links to nothing that is not there', (document) => {
     const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
     expect(targets.filter((target) => !existsSync(posix.join(root, posix.dirname(document), target)))).toEqual([]);
   });
 
-  it.each(['core', 'express', 'fastify', 'mcp'])('the code in the README of %s is compiled as it stands there', (name) => {
+  it.each(['core', 'express', 'fastify', 'mcp', 'opentelemetry'])('the code in the README of %s is compiled as it stands there', (name) => {
     const [, section = ''] = new RegExp(`// readme: ${name}\\n([^]*?)\\n}\\n`).exec(read('test/types/readme.ts')) ?? [];
     const compiled = new Set(section.split('\n').map((line) => line.trim()));
     const shown = [...read(`packages/${name}/README.md`).matchAll(/```ts\n([^]*?)```/g)].flatMap(([, block = '']) => block.split('\n'));

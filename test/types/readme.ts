@@ -9,6 +9,7 @@ import * as forExpress from '@holdfast/express';
 import * as forFastify from '@holdfast/fastify';
 import { mcp } from '@holdfast/mcp';
 import type { AuthInfo, McpBridge } from '@holdfast/mcp/fetch';
+import { observeDecisions } from '@holdfast/opentelemetry';
 import express, { type ErrorRequestHandler } from 'express';
 import fastify from 'fastify';
 import { WebSocketServer } from 'ws';
@@ -94,6 +95,20 @@ export function mcpReadme(transport: { handleRequest(request: IncomingMessage, r
     return apply(await bridge(request, (authInfo) => webTransport.handleRequest(request, { authInfo })));
   };
   void fetching;
+}
+
+export function opentelemetryReadme(): void {
+  const { holdfast } = forExpress;
+  // readme: opentelemetry
+  const stop = observeDecisions(); // after your OpenTelemetry SDK has started
+  const protect = holdfast({
+    issuer: 'https://as.example.com',
+    audience: 'https://api.example.com',
+    certificate: fromTls(),
+    route: ({ method, target }) => `${method} ${/^\/accounts\/\w+$/.test(target) ? '/accounts/:id' : 'other'}`,
+  });
+  stop();
+  void protect;
 }
 
 export async function fastifyReadme(): Promise<void> {
