@@ -8,13 +8,12 @@ import { startMcpServer } from '@holdfast/example-mcp/server';
 import { holdfast } from '@holdfast/express';
 import { mcp, type McpOptions, type SessionRefusal, TOKEN_PLACEHOLDER } from '@holdfast/mcp';
 import { fetchWith } from '@holdfast/test-support/clients';
-import { startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
-import { createPki } from '@holdfast/test-support/pki';
 import { testAuthorizationServer, type TestAuthorizationServer, type TestClient } from '@holdfast/testing';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express, { type Express, type RequestHandler } from 'express';
+import { calculateJwkThumbprint, type JWK } from 'jose';
 import request, { type Response } from 'supertest';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
@@ -78,35 +77,31 @@ describe('examples/mcp', () => {
   });
 
   it('the stream that the server keeps open to a client ends when the key that signed its token is revoked', async () => {
-    const [pki, issuer] = [await createPki(), await startIssuer()];
-    const owner = await pki.client('owner');
-    const server = await startMcpServer({ issuer: issuer.url, tls: pki.server, fetch });
-    const http = fetchWith({ ca: pki.ca, ...owner });
+    const issuing = await testAuthorizationServer({ listen: true });
+    const client = await issuing.client();
+    const server = await startMcpServer({ issuer: issuing.issuer, tls: issuing.tls, fetch });
+    const http = fetchWith({ ca: issuing.tls.ca, ...client.tls });
     try {
-      const token = await issuer.token({ aud: server.url, cnf: { 'x5t#S256': owner.thumbprint } });
+      const token = await client.token({ aud: server.url });
       const send = mtlsFetch((url, init) => http(url, init), token);
       // Without the stream that the client of the SDK opens by itself, since there may be one.
-      const { client, transport } = await connect(server.url, (url, init) =>
+      const connected = await connect(server.url, (url, init) =>
         init?.method === 'GET' ? Promise.resolve(new Response(null, { status: 405 })) : send(url, init),
       );
-      const headers = { accept: 'text/event-stream', 'mcp-session-id': transport.sessionId ?? '' };
+      const headers = { accept: 'text/event-stream', 'mcp-session-id': connected.transport.sessionId ?? '' };
       const stream = await send(server.url, { headers });
       expect(stream.status).toBe(200);
       const ended = stream.text();
-      server.protection.revokeKey(await thumbprintOf(issuer.keys[0]?.publicJwk ?? {}));
+      const { keys } = (await (await fetch(`${issuing.issuer}/jwks`)).json()) as { keys: [JWK] };
+      server.protection.revokeKey(await calculateJwkThumbprint(keys[0]));
       expect(await ended).toBe('');
       expect((await send(server.url, { headers })).status).toBe(401);
-      await client.close();
+      await connected.client.close();
     } finally {
-      await Promise.all([server.close(), issuer.close(), http.close()]);
+      await Promise.all([server.close(), issuing.close(), http.close()]);
     }
   });
 });
-
-async function thumbprintOf(jwk: object): Promise<string> {
-  const { calculateJwkThumbprint } = await import('jose');
-  return calculateJwkThumbprint(jwk);
-}
 
 const SESSION = 'mcp-session-id';
 const INITIALIZE = JSON.stringify({
