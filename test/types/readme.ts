@@ -92,7 +92,7 @@ export function mcpReadme(transport: { handleRequest(request: IncomingMessage, r
   ): Promise<Response> => {
     const { refusal, apply } = await protectRequest(request); // of @holdfast/core/fetch
     if (refusal) return refusal;
-    return apply(await bridge(request, (authInfo) => webTransport.handleRequest(request, { authInfo })));
+    return apply(await bridge(request, (inner, caller) => webTransport.handleRequest(inner, caller)));
   };
   void fetching;
 }

@@ -7,6 +7,10 @@ import { type Session, Sessions } from './sessions.ts';
 
 /** The field of requests and responses that names a session. */
 export const SESSION_FIELD = 'mcp-session-id';
+/** The field by which a client asks for what it missed of a stream that broke. */
+export const RESUME_FIELD = 'last-event-id';
+/** What Holdfast has read, and the SDK would hand to tools with all other fields (`requestInfo` of version 1, `http.req` of version 2). */
+export const CREDENTIAL_FIELDS: readonly string[] = ['authorization', 'dpop'];
 /** Visible ASCII (MCP, Streamable HTTP): no space, so that several lines which were joined are no id. */
 const SESSION_ID = /^[\x21-\x7e]{1,512}$/;
 
@@ -15,6 +19,8 @@ export interface McpRequest {
   readonly method: string;
   /** The lines of {@link SESSION_FIELD}. */
   readonly sessionLines: readonly string[];
+  /** Whether it has a {@link RESUME_FIELD}. */
+  readonly resumes: boolean;
   readonly access: Access;
 }
 
@@ -48,7 +54,7 @@ export function makeBridge(options: McpOptions): Bridge {
 
   return {
     end: (sessionId) => sessions.end(sessionId),
-    admit({ method, sessionLines, access }) {
+    admit({ method, sessionLines, resumes, access }) {
       const caller = callerOf(access);
       const [id = '', ...others] = sessionLines;
       let session: Session | undefined;
@@ -56,6 +62,9 @@ export function makeBridge(options: McpOptions): Bridge {
         session = others.length === 0 && SESSION_ID.test(id) ? sessions.find(id) : undefined;
         if (session === undefined) return refuse('session.unknown', access, UNKNOWN_SESSION);
         if (session.caller !== caller) return refuse('session.of_another', access, UNKNOWN_SESSION);
+      } else if (resumes) {
+        // The session alone says whose stream it was. Whoever has seen the id of an event may not have the rest for that.
+        return refuse('session.unknown', access, UNKNOWN_SESSION);
       } else if (method === 'POST' && caller !== undefined && !sessions.hasRoom(shareOf(access))) {
         return refuse('session.no_room', access, NO_ROOM);
       }
