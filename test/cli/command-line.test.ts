@@ -31,8 +31,8 @@ describe('the help', () => {
 describe('a mistake gets one line that says how to mend it, and another that says where there is more', () => {
   it.each<[string[], string]>([
     [['doctor', '--tiemout', '3'], 'There is no option --tiemout.'],
-    [['inspect', '--tokenfile', 'a'], 'There is no option --tokenfile: it is --token-file.'],
-    [['inspect', '--aud', 'a'], 'There is no option --aud: it is --audience.'],
+    [['inspect', '--tokenfile', 'a'], 'There is no option --tokenfile. It is --token-file.'],
+    [['inspect', '--aud', 'a'], 'There is no option --aud. It is --audience.'],
     [['report', '-x'], 'There is no option of that letter.'],
     [['doctor', '--timeout'], '--timeout: give a value. Where it begins with a dash: --timeout=<value>.'],
     [['doctor', '--ca', '--json'], '--ca: give a value. Where it begins with a dash: --ca=<value>.'],

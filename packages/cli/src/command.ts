@@ -114,7 +114,7 @@ function nameOfUnknown(args: readonly string[], options: object): string {
   if (unknown === undefined) return 'of that letter';
   const bare = (name: string): string => name.replace(/[^a-z]/gi, '').toLowerCase();
   const meant = Object.keys(options).find((name) => bare(name) === bare(unknown) || (bare(unknown).length > 2 && name.startsWith(unknown)));
-  return `--${unknown}${meant === undefined ? '' : `: it is --${meant}`}`;
+  return `--${unknown}${meant === undefined ? '' : `. It is --${meant}`}`;
 }
 
 /** The option that Node complains of, in our words: it has no value where it needs one, or one where it takes none. */
