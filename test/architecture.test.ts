@@ -57,6 +57,8 @@ const ROOMS: Record<string, readonly string[]> = {
     'request',
     'slot',
   ],
+  // What adapters keep of requests.
+  protection: ['access-token', 'authorization', 'challenge', 'options', 'protected-resource', 'slot'],
   // Public entries.
   'node-request': ['certificate', 'request', 'slot'],
   upgrade: ['authorization', 'certificate', 'challenge', 'node-request', 'request'],
@@ -68,6 +70,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'events',
     'options',
     'protected-resource',
+    'protection',
     'rejection',
     'replay',
     'request',
@@ -86,6 +89,7 @@ const ROOMS: Record<string, readonly string[]> = {
     'events',
     'options',
     'protected-resource',
+    'protection',
     'redaction',
     'rejection',
     'replay',
@@ -144,7 +148,10 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
 
 /** Files that may use what only Node has without an import: of core, and of the packages that only run there. */
 const NODE_GLOBALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['process', ['runtime/node.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts']],
+  [
+    'process',
+    ['runtime/node.ts', 'fastify/route-policy.ts', 'opentelemetry/index.ts', 'redis/events.ts', 'cli/main.ts', 'cli/terminal.ts'],
+  ],
   ['Buffer', ['crypto/node.ts', 'testing/client.ts', 'cli/']],
 ]);
 
@@ -212,7 +219,7 @@ const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
   // The bridge of MCP takes it out.
-  authorization: ['access-token/extract.ts', 'redaction.ts', 'cli/inspect/verdict.ts', 'mcp/bridge.ts'],
+  authorization: ['access-token/extract.ts', 'redaction.ts', 'certificate/forwarded.ts', 'cli/inspect/verdict.ts', 'mcp/bridge.ts'],
   'content-type': ['node.ts', 'challenge/response.ts', 'discovery/fetch-json.ts', 'mcp/'],
   'retry-after': ['challenge/', 'mcp/answers.ts'],
   'www-authenticate': ['challenge/'],
@@ -496,9 +503,9 @@ describe('The tables', () => {
     expect(circles(new Map(Object.entries(ROOMS).map(([room, allowed]) => [room, new Set(allowed)])))).toEqual([]);
   });
 
-  test('let no room but the public entries know the whole pipeline', () => {
+  test('let no room but the public entries, and what adapters keep, know the whole pipeline', () => {
     const knowing = Object.keys(ROOMS).filter((room) => ROOMS[room]?.includes('protected-resource'));
-    expect(knowing).toEqual(['fetch', 'index']);
+    expect(knowing).toEqual(['protection', 'fetch', 'index']);
   });
 
   test.each([

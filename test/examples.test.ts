@@ -4,6 +4,7 @@ import { startApi as startExpress } from '@holdfast/example-express';
 import { startApi as startFastify } from '@holdfast/example-fastify';
 import { startApi as startNestJs } from '@holdfast/example-nestjs';
 import { startApi as startNodeHttp } from '@holdfast/example-node-http';
+import { requestOnce } from '@holdfast/test-support/clients';
 import { type Scene, visitWith } from '@holdfast/test-support/visits';
 import { describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -49,6 +50,13 @@ it('examples/nestjs lets in whom it should on Fastify, too', async () => {
   const visits = await visitWith((options) => startNestJs(options, 'fastify'));
   expect(visits.filter(({ answer, expected }) => answer !== expected)).toEqual([]);
   expect(visits.length).toBeGreaterThan(5);
+});
+
+it('examples/node-http serves the metadata of the API to anybody', async () => {
+  await visitWith(startNodeHttp, async ({ port, ca }) => {
+    const answer = await requestOnce({ port, ca, servername: 'localhost', path: '/.well-known/oauth-protected-resource' });
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([200, expect.objectContaining({ resource: 'https://api.example.com' })]);
+  });
 });
 
 it('examples/node-http opens a WebSocket for the owner, and none for a thief', async () => {

@@ -9,9 +9,12 @@
 //   OPTIONS   /api/r       204 (what a CORS preflight gets)
 //   GET  /api/maybe        200, the JSON of `grantedTo(maybeAccessOf(request))`
 //   GET  /api/write        requires({ scope: 'write' }), then as /api/r
+//   ANY  /api/all          for every method, then as /api/r; where the traits say so
 //   POST /api/upload       200, the number of bytes of the body as JSON
+//   POST /api/json         200, the JSON of the body, as the framework has parsed it; where the traits say so
 //   GET  /api/stream       200, `app.stream()`, a Readable of text
 //   GET  /api/throws       an `Error('of the application')` is thrown
+//   The metadata of `app.options`, where it has any, are served at the root.
 //   GET  /twice/r          protected by `app.options`, made into ONE resource, twice in a row; then as /api/r
 //   GET  /both/r           protected by `app.options` and then by `app.other`; then as /api/r
 //   GET  /bare/write       not protected, requires({ scope: 'write' })
@@ -38,6 +41,7 @@ import { type DpopKey, generateDpopKey, makeProof, type ProofOptions } from '@ho
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
+import { type RawHttp2Answer, rawHttp2Request } from '@holdfast/test-support/raw-http2';
 import { rawRequest } from '@holdfast/test-support/raw-request';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -77,6 +81,13 @@ export interface Traits {
   readonly errorHandler?: boolean;
   /** Whether an application starts where a route requires a scope and nothing protects it; default yes. */
   readonly bareRoutes?: boolean;
+  /**
+   * What becomes of a CORS preflight for a route for all methods: the adapter knows the route, and keeps it (`refused`), or the route
+   * runs, and has to ask for its access (`reached`). Absent where the application has no such route.
+   */
+  readonly allMethods?: 'refused' | 'reached';
+  /** Whether a body is parsed after the protection; absent where the application has no such route. */
+  readonly parsesJson?: boolean;
   /** Whether lines of a field are joined, as Fetch does: those of WWW-Authenticate, or also those of the request; default no. */
   readonly joined?: 'answers' | 'both';
 }
@@ -126,6 +137,8 @@ interface Sent {
   readonly fields?: readonly (readonly [name: string, value: string])[];
   readonly identity?: Identity;
   readonly body?: string;
+  /** Of the body; default bytes. */
+  readonly type?: string;
   /** The length of a body that is announced and not sent. */
   readonly announced?: number;
 }
@@ -540,6 +553,49 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       await expect(connecting).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
     });
 
+    it.each(protocol === 'HTTP/2' ? [protocol] : [])(
+      'EXT-13 two fields of Authorization over %s, as no library would send them',
+      async () => {
+        const raw = (...lines: readonly (readonly [string, string])[]): Promise<RawHttp2Answer> =>
+          rawHttp2Request({ port: server.port, path: '/api/r', authority: 'rs.example.com', lines, tls: tlsOf(scene.owner) });
+        const field = ['authorization', `Bearer ${scene.tokens.certificate}`] as const;
+        expect(await raw(field)).toEqual({ status: 200, body: JSON.stringify(OWNER) });
+        expect(reached.splice(0)).toEqual(['/api/r']);
+        const { status, body } = refused(400, 'invalid_request', 'request.several_authorizations');
+        for (const second of [field, ['authorization', 'Basic dTpw'], ['authorization', '']] as const) {
+          expect(await raw(field, second)).toEqual({ status, body });
+        }
+        expect(reached).toEqual([]);
+      },
+    );
+
+    it('PRM-03 serves the metadata of the resource to anybody, where challenges say they are', async () => {
+      const port = await serving({ metadata: true });
+      const target = '/.well-known/oauth-protected-resource';
+      const { challenges } = await ask(get('/api/r'), port);
+      expect(challenges.map(({ parameters }) => parameters['resource_metadata'])).toEqual([`${AUDIENCE}${target}`, `${AUDIENCE}${target}`]);
+      const answer = await ask(get(target), port);
+      expect([answer.status, answer.challenges, answer.lines('content-type')]).toEqual([200, [], ['application/json; charset=utf-8']]);
+      expect(JSON.parse(answer.body)).toMatchObject({ resource: AUDIENCE, authorization_servers: [issuer.url] });
+      const byThief = await ask(get(target, bearer(scene.tokens.certificate), scene.thief), port);
+      expect([byThief.status, byThief.body]).toEqual([200, answer.body]);
+      expect((await ask({ ...get(target), method: 'POST' }, port)).status).toBe(405);
+      expect((await ask(get(`${target}/other`), port)).status).toBe(404);
+      expect([(await ask(get('/open'), port)).body, (await ask(get(target))).status === 200]).toEqual(['open', false]);
+    });
+
+    it.each([traits.allMethods ?? []].flat())('a CORS preflight gets nothing of a route for all methods, which is %s', async (route) => {
+      const preflight = [
+        ['Origin', 'https://evil.example'],
+        ['Access-Control-Request-Method', 'GET'],
+      ] as const;
+      const { status, challenges } = await ask({ ...get('/api/all', preflight), method: 'OPTIONS' });
+      expect([status, challenges]).toEqual([401, CHALLENGED.challenges]);
+      expect(reached.splice(0)).toEqual(route === 'refused' ? [] : ['/api/all']);
+      const owner = await ask(get('/api/all', bearer(scene.tokens.certificate), scene.owner));
+      expect([owner.body, reached]).toEqual([JSON.stringify(OWNER), ['/api/all']]);
+    });
+
     it('a proof is judged once, however often one resource protects the route', async () => {
       const { status, body } = await ask(get('/twice/r', dpop(scene.tokens.dpop, scene.proof({ htu: `${AUDIENCE}/twice/r` }))));
       expect([status, body]).toEqual([200, JSON.stringify(PROVEN)]);
@@ -595,6 +651,18 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(await ask(request)).toMatchObject({ status: 401, body: refused(401, 'invalid_token', 'certificate.mismatch').body });
       expect(reached).toEqual([]);
     });
+
+    it.each(traits.parsesJson === true ? ['application/json'] : [])(
+      'a body of %s is parsed for the owner, and not waited for where the request is refused',
+      async (type) => {
+        const json = { ...get('/api/json', bearer(scene.tokens.certificate), scene.owner), method: 'POST', type };
+        expect((await ask({ ...json, body: '{"a":[1]}' })).body).toBe('{"a":[1]}');
+        expect(reached.splice(0)).toEqual(['/api/json']);
+        const answer = await ask({ ...json, identity: scene.thief, announced: 1000 });
+        expect(answer).toMatchObject({ status: 401, body: refused(401, 'invalid_token', 'certificate.mismatch').body });
+        expect(reached).toEqual([]);
+      },
+    );
 
     it('an answer that was given before the protection stays, and the route is not reached', async () => {
       const requests = [
@@ -664,10 +732,16 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       expect(owner).toMatchObject({ status: 200, body: JSON.stringify(OWNER) });
       expect(await ask(get('/api/maybe', bearer(scene.tokens.certificate), scene.thief), port)).toMatchObject({ status: 401 });
       expect(reached).toEqual(['/api/maybe', '/api/maybe']);
+      // What passed was no decision: it is one where a route needs access after all.
+      expect(events.map(({ outcome, reason }) => reason ?? outcome)).toEqual(['granted', 'certificate.mismatch']);
       expect(await ask(get('/api/write'), port)).toMatchObject({ status: 401, ...CHALLENGED });
       expect(reached).toEqual(['/api/maybe', '/api/maybe']);
       const { status, challenges } = await ask(get('/api/r'), port);
       expect([status, challenges]).toEqual([401, CHALLENGED.challenges]);
+      expect(events.slice(2)).toEqual([
+        { time: clock.now(), outcome: 'refused', reason: 'request.no_credentials', text: expect.any(String), timings: { total: 0 } },
+        { time: clock.now(), outcome: 'refused', reason: 'request.no_credentials', text: expect.any(String), timings: { total: 0 } },
+      ]);
     });
 
     it('with nonces: one DPoP-Nonce line that is not kept, and the proof with it is good', async () => {
@@ -753,13 +827,15 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
 
 type ClientTls = Parameters<typeof rawRequest>[0]['tls'] & object;
 
-function linesOf({ method = 'GET', target, fields = [], body, announced }: Sent): string[] {
+const BYTES = 'application/octet-stream';
+
+function linesOf({ method = 'GET', target, fields = [], body, type = BYTES, announced }: Sent): string[] {
   const length = announced ?? body?.length;
   return [
     `${method} ${target} HTTP/1.1`,
     'Host: rs.example.com',
     ...fields.map(([name, value]) => `${name}: ${value}`),
-    ...(length === undefined ? [] : ['Content-Type: application/octet-stream', `Content-Length: ${length}`]),
+    ...(length === undefined ? [] : [`Content-Type: ${type}`, `Content-Length: ${length}`]),
   ];
 }
 
@@ -770,14 +846,17 @@ async function overHttp1(port: number, tls: ClientTls, sent: Sent, socket?: Sock
 }
 
 /** A stream of HTTP/2 with the request on it; of an announced body nothing is sent. */
-function streamOf(session: ClientHttp2Session, { method = 'GET', target, fields = [], body, announced }: Sent): ClientHttp2Stream {
+function streamOf(
+  session: ClientHttp2Session,
+  { method = 'GET', target, fields = [], body, type = BYTES, announced }: Sent,
+): ClientHttp2Stream {
   const headers: OutgoingHttpHeaders = Object.create(null);
   for (const [name, value] of fields) {
     const lower = name.toLowerCase();
     headers[lower] = lower in headers ? [headers[lower] ?? [], value].flat().map(String) : value;
   }
   const hasBody = body !== undefined || announced !== undefined;
-  if (hasBody) headers['content-type'] = 'application/octet-stream';
+  if (hasBody) headers['content-type'] = type;
   if (announced !== undefined) headers['content-length'] = String(announced);
   const stream = session.request(
     { ':method': method, ':path': target, ':authority': 'rs.example.com', ...headers },

@@ -25,7 +25,11 @@ const versions = [
 ] as const;
 
 for (const [name, express] of versions) {
-  adapterContract(name, (contract) => serve(appOf(express, contract), contract), { handsOn: true });
+  adapterContract(name, (contract) => serve(appOf(express, contract), contract), {
+    handsOn: true,
+    allMethods: 'reached',
+    parsesJson: true,
+  });
 }
 
 describe.each(versions)('beyond the contract, %s', (_name, express) => {
@@ -134,6 +138,7 @@ function appOf(express: typeof express5, { options, other, refusals, reached, st
     response.json(grantedTo(accessOf(request)));
   };
 
+  app.use(protect.metadata);
   app.get('/open', (_request, response) => {
     reached('/open');
     response.send('open');
@@ -149,6 +154,11 @@ function appOf(express: typeof express5, { options, other, refusals, reached, st
     response.json(grantedTo(maybeAccessOf(request)));
   });
   api.get('/write', requires({ scope: 'write' }), route);
+  api.all('/all', route);
+  api.post('/json', express.json(), (request, response) => {
+    reached('/api/json');
+    response.json(request.body);
+  });
   api.post('/upload', express.raw({ type: () => true, limit: '2mb' }), (request, response) => {
     reached('/api/upload');
     response.json(Buffer.isBuffer(request.body) ? request.body.length : 0);

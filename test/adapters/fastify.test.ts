@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:http2';
+import { connect as connectTcp } from 'node:net';
 import { Writable, Readable } from 'node:stream';
 import fastifyAuth from '@fastify/auth';
 import cors from '@fastify/cors';
@@ -11,6 +12,7 @@ import {
   fromTls,
   holdfast,
   HoldfastError,
+  holdfastMetadata,
   maybeAccessOf,
   protectedResource,
   type ProtectedResourceOptions,
@@ -20,6 +22,7 @@ import {
 import { generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { createPki, type Identity } from '@holdfast/test-support/pki';
+import { rawRequest } from '@holdfast/test-support/raw-request';
 import { exportJWK, generateKeyPair } from 'jose';
 import fastify, {
   type FastifyError,
@@ -35,12 +38,10 @@ import { adapterContract, type ContractApp, grantedTo, type RunningServer } from
 
 const AUDIENCE = 'https://rs.example.com';
 
-adapterContract('Fastify 5', (contract) => startFastify(fastify, contract), { http2: true, handsOn: true });
+const traits = { http2: true, handsOn: true, allMethods: 'refused', parsesJson: true } as const;
+adapterContract('Fastify 5', (contract) => startFastify(fastify, contract), traits);
 // The first of the range that is supported.
-adapterContract('Fastify 5.0', (contract) => startFastify(oldestFastify as unknown as typeof fastify, contract), {
-  http2: true,
-  handsOn: true,
-});
+adapterContract('Fastify 5.0', (contract) => startFastify(oldestFastify as unknown as typeof fastify, contract), traits);
 
 describe('beyond the contract, Fastify 5', () => {
   let issuer: Issuer;
@@ -103,6 +104,59 @@ describe('beyond the contract, Fastify 5', () => {
       );
       expect((await app.inject('/public')).body).toBe('ok');
     }
+  });
+
+  describe('holdfastMetadata', () => {
+    it('PRM-03 serves the metadata of a resource that protects a plugin with a prefix, where challenges say they are', async () => {
+      const app = make();
+      const resource = protectedResource(options({ metadata: true }));
+      await app.register(holdfastMetadata, { resource });
+      await app.register(
+        async (api) => {
+          await api.register(holdfast, { resource });
+          api.get('/r', ok);
+        },
+        { prefix: '/api' },
+      );
+      app.get('/open', ok);
+      const [challenge] = (await app.inject('/api/r')).headers['www-authenticate'] ?? [];
+      const [, url = ''] = /resource_metadata="([^"]+)"/.exec(challenge ?? '') ?? [];
+      const answer = await app.inject(new URL(url).pathname);
+      expect([answer.statusCode, answer.json<object>()]).toEqual([200, expect.objectContaining({ resource: AUDIENCE })]);
+      expect([await statusOf(app, '/open'), await statusOf(app, '/api/r', token)]).toEqual([200, 200]);
+    });
+
+    it('a protection inside of a plugin whose metadata nobody serves is told of when the application starts', async () => {
+      const warnings: string[] = [];
+      const hear = ({ name, message }: Error): unknown => name === 'HoldfastWarning' && warnings.push(message);
+      process.on('warning', hear);
+      const app = make();
+      await app.register(async (api) => {
+        await api.register(holdfast, options({ metadata: true }));
+      });
+      await app.ready();
+      const atRoot = make();
+      await atRoot.register(holdfast, options({ metadata: true }));
+      await atRoot.ready();
+      await expect.poll(() => warnings).toHaveLength(1);
+      process.off('warning', hear);
+      expect(warnings[0]).toContain(`nobody is served ${AUDIENCE}/.well-known/oauth-protected-resource`);
+    });
+
+    it('is refused where it could serve nothing: without metadata, and inside of a plugin', async () => {
+      const failureOf = async (register: (app: FastifyInstance) => PromiseLike<unknown>): Promise<unknown> =>
+        Promise.resolve(register(fastify())).then(
+          () => 'registered',
+          (error: unknown) => error instanceof TypeError && error.message,
+        );
+      const bare = protectedResource(options());
+      expect(await failureOf((app) => app.register(holdfastMetadata, { resource: bare }))).toContain('metadata: true');
+      const resource = protectedResource(options({ metadata: true }));
+      const child = async (api: FastifyInstance): Promise<void> => {
+        await api.register(holdfastMetadata, { resource });
+      };
+      expect(await failureOf((app) => app.register(child))).toContain('at the root');
+    });
   });
 
   describe('the context', () => {
@@ -230,10 +284,31 @@ describe('beyond the contract, Fastify 5', () => {
       app.get('/public', { config: { holdfast: 'public' } }, ok);
       app.get('/public/access', { config: { holdfast: 'public' } }, async (request) => maybeAccessOf(request) ?? 'nobody');
       expect([(await ask(app, '/undeclared', '')).body, (await ask(app, '/undeclared')).body]).toEqual(['nobody', 'somebody']);
-      expect([await statusOf(app, '/access'), await statusOf(app, '/scope'), await statusOf(app, '/public')]).toEqual([401, 401, 200]);
+      events.length = 0;
+      expect([await statusOf(app, '/access', ''), await statusOf(app, '/scope', ''), await statusOf(app, '/public', '')]).toEqual([
+        401, 401, 200,
+      ]);
+      expect(events.map(({ reason }) => reason)).toEqual(['request.no_credentials', 'request.no_credentials']);
       events.length = 0;
       expect([await statusOf(app, '/public', 'rubbish'), events]).toEqual([200, []]);
       expect(await statusOf(app, '/public/access', token)).toBe(401);
+    });
+
+    it('that cannot be read, of a route that came before the registration, is 503 and one warning, and says nothing to the client', async () => {
+      const warnings: string[] = [];
+      const hear = ({ name, message }: Error): unknown => name === 'HoldfastWarning' && warnings.push(message);
+      process.on('warning', hear);
+      const app = make();
+      void app.register(holdfast, options());
+      app.get('/wrong', { config: { holdfast: 'privat' as 'public' } }, ok);
+      app.get('/frozen', { config: Object.freeze({ holdfast: 'access' as const }) }, ok);
+      for (const bearer of [token, '']) {
+        const { statusCode, body, headers } = await ask(app, '/wrong', bearer);
+        expect([statusCode, body, headers['retry-after'], headers['www-authenticate']]).toEqual([503, '', '1', undefined]);
+      }
+      expect([await statusOf(app, '/frozen'), await statusOf(app, '/frozen', token)]).toEqual([401, 200]);
+      await expect.poll(() => warnings).toEqual([expect.stringContaining('/wrong: config.holdfast is privat')]);
+      process.off('warning', hear);
     });
 
     it('is its own: what somebody gave to every object is no policy', async () => {
@@ -306,6 +381,20 @@ describe('beyond the contract, Fastify 5', () => {
       unawaited.get('/r', ok);
       expect(await failureOf(unawaited)).toContain('/r (GET, HEAD)');
       apps.length = 0;
+    });
+
+    it('inside of a plugin, a route that came before the registration and says nothing needs access, and so is never forgotten', async () => {
+      const app = make();
+      app.get('/beside', ok);
+      await app.register(async (api) => {
+        api.get('/early', ok);
+        api.get('/early/public', { config: { holdfast: 'public' } }, ok);
+        await api.register(holdfast, { ...options({ credentials: 'optional' }), strictRoutes: true });
+        api.options('/preflights', ok);
+      });
+      expect(await Promise.all(['/early', '/early/public', '/beside'].map((url) => statusOf(app, url)))).toEqual([401, 200, 200]);
+      expect(await statusOf(app, '/early', token)).toBe(200);
+      expect(await statusOf(app, { method: 'OPTIONS', url: '/preflights' })).toBe(200);
     });
 
     it('asks nothing of preflights, and in a plugin nothing of what stands beside it', async () => {
@@ -627,6 +716,33 @@ describe('beyond the contract, Fastify 5', () => {
       ]);
     });
 
+    it.each(['before', 'after', 'never'])(
+      'with @fastify/cors registered %s, a preflight runs no route for all methods, and no handler for unknown ones',
+      async (order) => {
+        const app = make();
+        const settings = { origin: 'https://app.example.com' };
+        if (order === 'before') await app.register(cors, settings);
+        await app.register(holdfast, options());
+        if (order === 'after') await app.register(cors, settings);
+        const reached: string[] = [];
+        const route = (path: string) => async () => void reached.push(path);
+        app.all('/all', route('/all'));
+        app.route({ method: ['GET', 'OPTIONS'], url: '/both', handler: route('/both') });
+        app.setNotFoundHandler(route('unknown'));
+        const preflight = (url: string): Promise<number> =>
+          statusOf(app, { method: 'OPTIONS', url, headers: { origin: 'https://app.example.com', 'access-control-request-method': 'GET' } });
+        // Before, it answers preflights itself. After, its own route does, where the path has no other.
+        const own = order === 'before' ? 204 : 401;
+        expect([await preflight('/all'), await preflight('/both'), await preflight('/unknown')]).toEqual([
+          own,
+          own,
+          order === 'never' ? 401 : 204,
+        ]);
+        expect(reached).toEqual([]);
+        expect([await statusOf(app, '/all', token), reached]).toEqual([200, ['/all']]);
+      },
+    );
+
     it('issuerFor: over HTTP/2 no tenant is reached by an :authority that selects and a Host that routes', async () => {
       const other = await startIssuer();
       const app = fastify({ http2: true });
@@ -652,6 +768,52 @@ describe('beyond the contract, Fastify 5', () => {
       expect(events.at(-1)?.reason).toBe('request.several_hosts');
       session.close();
       await other.close();
+    });
+
+    it('@fastify/websocket: a client that never answers a close frame is cut off when the access ends', async () => {
+      const app = make();
+      await app.register(websocket);
+      const resource = protectedResource(options());
+      await app.register(holdfast, { resource });
+      const heard: string[] = [];
+      app.get('/ws', { websocket: true }, (socket) => {
+        socket.on('message', (message) => heard.push(Buffer.from(message as Buffer).toString()));
+      });
+      const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }));
+      const client = connectTcp(Number(port), '127.0.0.1');
+      const ended = new Promise((resolve) => client.on('error', () => {}).once('close', resolve));
+      const hi = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
+      const lines = [
+        'GET /ws HTTP/1.1',
+        'Host: rs.example.com',
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        `Authorization: Bearer ${token}`,
+      ];
+      client.write(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), hi]));
+      await expect.poll(() => heard).toEqual(['hi']);
+      await resource.close();
+      client.write(hi);
+      client.resume();
+      await ended;
+      expect(heard).toEqual(['hi']);
+    });
+
+    it('without anything that answers upgrades, a request that asks for one is answered like any other', async () => {
+      const app = make();
+      await app.register(holdfast, options());
+      app.get('/r', ok);
+      const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }));
+      const lines = [
+        'GET /r HTTP/1.1',
+        'Host: rs.example.com',
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        `Authorization: Bearer ${token}`,
+      ];
+      expect((await rawRequest({ port: Number(port), lines })).body).toBe('ok');
     });
 
     it('EDG-21 @fastify/websocket: an upgrade is judged like a request, before the handshake', async () => {
@@ -690,9 +852,8 @@ describe('beyond the contract, Fastify 5', () => {
       expect(await open('/ws', owner, bound)).toBe('user-1');
       expect(await open('/ws', thief, bound)).toEqual([401, 2]);
       expect(await open('/ws/write', owner, bound)).toEqual([403, 2]);
-      // There is no saying whether a renegotiation is under way, so nobody has a certificate.
-      expect(await open('/ws', owner, bound, 'TLSv1.2')).toEqual([401, 2]);
-      expect(events.at(-1)?.reason).toBe('certificate.missing');
+      expect([await open('/ws', owner, bound, 'TLSv1.2'), await open('/ws', thief, bound, 'TLSv1.2')]).toEqual(['user-1', [401, 2]]);
+      expect(events.at(-1)?.reason).toBe('certificate.mismatch');
       await app.close();
     });
   });
@@ -711,6 +872,7 @@ async function startFastify(make: typeof fastify, contract: ContractApp): Promis
     throw error;
   });
 
+  if (options.metadata !== undefined) await app.register(holdfastMetadata, { resource });
   app.get('/open', async () => {
     reached('/open');
     return 'open';
@@ -737,6 +899,11 @@ async function startFastify(make: typeof fastify, contract: ContractApp): Promis
         return reply.type('application/json').send(JSON.stringify(grantedTo(maybeAccessOf(request))));
       });
       api.get('/write', { config: { holdfast: { scope: 'write' } } }, route('/api/write'));
+      api.all('/all', route('/api/all'));
+      api.post('/json', async ({ body }) => {
+        reached('/api/json');
+        return body;
+      });
       api.post('/upload', { bodyLimit: 2 ** 31 }, async ({ body }) => {
         reached('/api/upload');
         let length = 0;

@@ -48,6 +48,7 @@ function appOf({ options, other, reached, stream }: ContractApp, of: Known): Hon
     reached('/open');
     return c.text('open');
   });
+  app.use('/.well-known/oauth-protected-resource/*', protect);
   const api = new Hono<Env>();
   api.use(protect);
   api.options('/r', (c) => {
@@ -60,6 +61,11 @@ function appOf({ options, other, reached, stream }: ContractApp, of: Known): Hon
     return c.json(grantedTo(maybeAccessOf(c.req.raw)));
   });
   api.get('/write', writing, route);
+  api.all('/all', route);
+  api.post('/json', async (c) => {
+    reached('/api/json');
+    return c.json(await c.req.json());
+  });
   api.post('/upload', async (c) => {
     reached('/api/upload');
     return c.json((await c.req.arrayBuffer()).byteLength);
@@ -99,5 +105,6 @@ const start =
   (contract: ContractApp): ReturnType<typeof serve> =>
     serve(getRequestListener(appOf(contract, of).fetch), contract);
 
-adapterContract('Hono through fetch', start('everything'), { http2: true, joined: 'answers' });
-adapterContract('Hono through fetch, from the Request alone', start('the connection'), { http2: true, joined: 'both' });
+const traits = { http2: true, allMethods: 'reached', parsesJson: true } as const;
+adapterContract('Hono through fetch', start('everything'), { ...traits, joined: 'answers' });
+adapterContract('Hono through fetch, from the Request alone', start('the connection'), { ...traits, joined: 'both' });

@@ -5,7 +5,14 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { type Challenge, parseChallenges } from '@holdfast/test-support/challenges';
 import { rawRequest } from '@holdfast/test-support/raw-request';
-import { type DynamicModule, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
+import {
+  type DynamicModule,
+  type INestApplication,
+  Module,
+  type ModuleMetadata,
+  type NestApplicationOptions,
+  type Type,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
@@ -47,8 +54,10 @@ export async function serveNest(
   platform: Platform,
   root: Type | DynamicModule,
   prepare: (app: INestApplication) => unknown = () => {},
+  more: NestApplicationOptions = {},
 ): Promise<Served> {
-  const app = await NestFactory.create(root, PLATFORMS[platform](), { logger: false, abortOnError: false, forceCloseConnections: true });
+  const options = { logger: false, abortOnError: false, forceCloseConnections: true, ...more } as const;
+  const app = await NestFactory.create(root, PLATFORMS[platform](), options);
   await prepare(app);
   await app.listen(0, '127.0.0.1');
   return { app, ...askingAt(app.getHttpServer()) };

@@ -1,17 +1,15 @@
 // Where NestJS calls guards beside routes: GraphQL, gateways, microservices, and what nobody has thought of.
 import 'reflect-metadata';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import {
   Access,
-  HOLDFAST_RESOURCE,
   HoldfastGuard,
   HoldfastModule,
-  type ProtectedResource,
   type ProtectedResourceOptions,
   protectedResource,
   Public,
-  upgrade,
+  Requires,
 } from '@holdfast/nestjs';
 import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -19,12 +17,25 @@ import { listen, stop } from '@holdfast/test-support/loopback';
 import { Controller, Get, type INestApplication, Injectable, Module, type Type, UseGuards } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/internal';
-import { Field, GraphQLModule, ObjectType, Query, Resolver, Subscription } from '@nestjs/graphql';
-import { MercuriusDriver, type MercuriusDriverConfig } from '@nestjs/mercurius';
+import {
+  Directive,
+  Field,
+  GraphQLModule,
+  ID,
+  ObjectType,
+  Query,
+  ResolveField,
+  ResolveReference,
+  Resolver,
+  Subscription,
+} from '@nestjs/graphql';
+import {
+  MercuriusDriver,
+  type MercuriusDriverConfig,
+  MercuriusFederationDriver,
+  type MercuriusFederationDriverConfig,
+} from '@nestjs/mercurius';
 import { ClientProxyFactory, MessagePattern, Transport } from '@nestjs/microservices';
-import { WsAdapter } from '@nestjs/platform-ws';
-import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
-import { calculateJwkThumbprint } from 'jose';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -159,110 +170,117 @@ describe('GraphQL over HTTP (Mercurius)', () => {
   });
 });
 
-describe('a gateway (ws)', () => {
-  @WebSocketGateway({ path: '/ws' })
-  class Gateway {
-    @SubscribeMessage('secret')
-    secret(): object {
-      reached.push('secret');
-      return { event: 'secret', data: 'secret' };
-    }
+describe('fields and references of GraphQL (Mercurius)', () => {
+  @ObjectType('Entity')
+  @Directive('@key(fields: "id")')
+  class Entity {
+    @Field(() => ID)
+    id = '';
 
-    @SubscribeMessage('ping')
-    @Public()
-    ping(): object {
-      return { event: 'pong', data: 'pong' };
-    }
-
-    @SubscribeMessage('access')
-    @Public()
-    access(@Access() access: Access): object {
-      reached.push('access');
-      return { event: 'access', data: access };
-    }
+    @Field(() => String)
+    secret?: string;
   }
 
-  @WebSocketGateway({ path: '/guarded' })
-  @UseGuards(HoldfastGuard)
-  class Guarded extends Gateway {}
+  const nothing = (): void => {};
+  /** A public query, a field and a reference, where these decorators stand. */
+  function resolver({
+    field = nothing,
+    reference = nothing,
+    type = nothing,
+  }: Partial<Record<'field' | 'reference' | 'type', Function>>): Type {
+    const [onField, onReference, onType] = [field as MethodDecorator, reference as MethodDecorator, type as ClassDecorator];
+    @Resolver(() => Entity)
+    @onType
+    class Entities {
+      @Query(() => Entity)
+      @Public()
+      entity(): Entity {
+        return { id: '1' };
+      }
+
+      @ResolveField(() => String)
+      @onField
+      secret(): string {
+        reached.push('secret');
+        return 'the secret';
+      }
+
+      @ResolveReference()
+      @onReference
+      resolve({ id }: Entity): Entity {
+        reached.push('reference');
+        return { id };
+      }
+    }
+    return Entities;
+  }
+
+  type Config = Partial<MercuriusDriverConfig>;
+  interface Place {
+    readonly federated?: boolean;
+    readonly providers?: object[];
+  }
+  async function start(resolvers: Type, config: Config = {}, { federated = false, providers = [GUARDED] }: Place = {}): Promise<string> {
+    const graphql = federated
+      ? GraphQLModule.forRoot<MercuriusFederationDriverConfig>({
+          driver: MercuriusFederationDriver,
+          autoSchemaFile: { federation: 2 },
+          ...config,
+        })
+      : GraphQLModule.forRoot<MercuriusDriverConfig>({ driver: MercuriusDriver, autoSchemaFile: true, ...config });
+    const root = moduleOf({ imports: [HoldfastModule.forRoot(options()), graphql], providers: [...(providers as Type[]), resolvers] });
+    const { app, port } = await serveNest('Fastify', root);
+    open.push(app);
+    return `http://127.0.0.1:${port}/graphql`;
+  }
+  const ask = async (url: string, text: string, presented?: string): Promise<unknown> => {
+    const headers = { 'content-type': 'application/json', ...(presented !== undefined && { authorization: `Bearer ${presented}` }) };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query: text }) });
+    const { data } = await response.json();
+    return data;
+  };
+  const FIELD = '{ entity { secret } }';
+  const REFERENCE = '{ _entities(representations: [{ __typename: "Entity", id: "7" }]) { ... on Entity { id } } }';
+  const GUARDS: Config = { fieldResolverEnhancers: ['guards'] };
+  const WITH_REQUEST: Config = { context: (req: object, reply: object) => ({ req, reply }) };
+  const FEDERATED: Place = { federated: true };
 
   it.each([
-    ['APP_GUARD', '/ws', [GUARDED, Gateway]],
-    ['@UseGuards', '/guarded', [Guarded]],
-  ])('has its messages refused by %s, whatever token the handshake had, save those that are public', async (_, path, providers) => {
-    const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], providers: providers as Type[] });
-    const { app, port } = await serveNest('Express', root, (made) => made.useWebSocketAdapter(new WsAdapter(made)));
-    open.push(app);
-    const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers: { authorization: `Bearer ${token}` } });
-    const messages: { event: string; data: { message?: string } }[] = [];
-    socket.on('message', (message: Buffer) => messages.push(JSON.parse(message.toString())));
-    await once(socket, 'open');
-    for (const event of ['secret', 'access', 'ping']) socket.send(JSON.stringify({ event, data: { rawHeaders: [], socket: {} } }));
-    await expect.poll(() => messages.length).toBe(3);
-    const said = Object.fromEntries(messages.map(({ event, data }) => [event === 'exception' ? `${event}: ${data.message}` : event, true]));
-    expect(said).toEqual({ 'exception: Forbidden resource': true, 'exception: Internal server error': true, pong: true });
-    expect([reached, decisions]).toEqual([[], 0]);
-    socket.terminate();
+    ['@Requires on a field', resolver({ field: Requires({ scope: 'pii' }), reference: Public() }), 'Entities.secret'],
+    ['@UseGuards on a field', resolver({ field: UseGuards(HoldfastGuard), reference: Public() }), 'Entities.secret'],
+    ['@Requires on the class', resolver({ type: Requires({ scope: 'pii' }), reference: Public() }), 'Entities.secret'],
+    ['a reference that nothing stands on', resolver({}), 'Entities.resolve'],
+    ['@Requires on both', resolver({ type: Requires({ scope: 'pii' }) }), 'Entities.secret, Entities.resolve'],
+  ])('that Nest would not ask the guard for stop the start, by name: %s', async (_, resolvers, names) => {
+    const stopped = `HoldfastModule: the guard would not be asked. ${names}: guards run for fields and references only where GraphQLModule.forRoot({ fieldResolverEnhancers: ['guards'] })`;
+    for (const enhancers of [{}, { fieldResolverEnhancers: ['interceptors'] } as const]) {
+      await expect(start(resolvers, enhancers as Config)).rejects.toThrow(stopped);
+      await expect(start(resolvers, { ...WITH_REQUEST, ...enhancers } as Config, FEDERATED)).rejects.toThrow(stopped);
+    }
+    await expect(start(resolvers, GUARDS)).resolves.toMatch(/^http/);
   });
-});
 
-describe.each(Object.keys(PLATFORMS) as Platform[])('a gateway (ws) on %s, its handshake judged by upgrade(…)', (platform) => {
-  @WebSocketGateway({ path: '/ws' })
-  @Public()
-  class Feed {
-    handleConnection(client: WebSocket): void {
-      reached.push('connected');
-      client.send('welcome');
-    }
+  it('that are @Public, or in an application without our guard, need nothing', async () => {
+    const url = await start(resolver({ reference: Public() }), {}, FEDERATED);
+    expect(await ask(url, FIELD)).toEqual({ entity: { secret: 'the secret' } });
+    expect(await ask(url, REFERENCE)).toEqual({ _entities: [{ id: '7' }] });
+    expect(await ask(await start(resolver({}), {}, { ...FEDERATED, providers: [] }), REFERENCE)).toEqual({ _entities: [{ id: '7' }] });
+  });
 
-    @SubscribeMessage('ping')
-    ping(): object {
-      return { event: 'pong', data: 'pong' };
-    }
-  }
+  it('are protected with fieldResolverEnhancers, each by what stands on it, below a public query as well', async () => {
+    const url = await start(resolver({ field: Requires({ scope: 'pii' }) }), { ...GUARDS, ...WITH_REQUEST }, FEDERATED);
+    const [reading, allowed] = [await issuer.token({ scope: 'read' }), await issuer.token({ scope: 'read pii' })];
+    expect([await ask(url, FIELD), await ask(url, FIELD, reading)]).toEqual([null, null]);
+    expect([await ask(url, REFERENCE), reached]).toEqual([{ _entities: [null] }, []]);
+    expect(await ask(url, FIELD, allowed)).toEqual({ entity: { secret: 'the secret' } });
+    expect(await ask(url, REFERENCE, reading)).toEqual({ _entities: [{ id: '7' }] });
+    expect(reached).toEqual(['secret', 'reference']);
+  });
 
-  it('opens for the owner of a token and for nobody else, and ends with the token', async () => {
-    const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], providers: [GUARDED, Feed] });
-    const { app, port } = await serveNest(platform, root, async (made) => {
-      made.useWebSocketAdapter(new WsAdapter(made));
-      // As the README of the package says it.
-      await made.init();
-      const server: Server = made.getHttpServer();
-      const [accept] = server.listeners('upgrade');
-      server.removeAllListeners('upgrade');
-      server.on(
-        'upgrade',
-        upgrade(made.get<ProtectedResource>(HOLDFAST_RESOURCE), (request, socket, head, { signal }) => {
-          signal.addEventListener('abort', () => socket.destroy());
-          accept?.(request, socket, head);
-        }),
-      );
-    });
-    open.push(app);
-    const connect = (headers: Record<string, string>): Promise<unknown> =>
-      new Promise((resolve, reject) => {
-        const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`, { headers });
-        const said: string[] = [];
-        socket.on('open', () => socket.send(JSON.stringify({ event: 'ping' })));
-        socket.on('message', (message: Buffer) => {
-          if (said.push(message.toString()) < 2) return;
-          socket.terminate();
-          resolve(said);
-        });
-        socket.once('unexpected-response', (_request, response) => resolve([response.statusCode, response.headers['www-authenticate']]));
-        socket.once('error', reject);
-      });
-    expect(await connect({})).toEqual([401, expect.stringContaining('Bearer realm=')]);
-    expect(await connect({ authorization: 'Bearer a.b.c' })).toEqual([401, expect.stringContaining('invalid_token')]);
-    expect(reached).toEqual([]);
-    expect(await connect({ authorization: `Bearer ${token}` })).toEqual(['welcome', '{"event":"pong","data":"pong"}']);
-    expect(reached).toEqual(['connected']);
-
-    const feed = new WebSocket(`ws://127.0.0.1:${port}/ws`, { headers: { authorization: `Bearer ${token}` } });
-    await once(feed, 'message');
-    const ended = once(feed, 'close');
-    app.get<ProtectedResource>(HOLDFAST_RESOURCE).revokeKey(await calculateJwkThumbprint(issuer.keys[0]?.publicJwk ?? {}));
-    await ended;
+  it('of a federation whose context has no request are refused, with a token too', async () => {
+    const url = await start(resolver({ field: Requires({ scope: 'pii' }) }), GUARDS, FEDERATED);
+    const allowed = await issuer.token({ scope: 'read pii' });
+    expect([await ask(url, FIELD, allowed), await ask(url, REFERENCE, allowed), reached]).toEqual([null, { _entities: [null] }, []]);
   });
 });
 
@@ -328,6 +346,15 @@ describe('a microservice (TCP)', () => {
     expect(await send(port, 'open to APP_GUARD')).toEqual(inheritAppConfig ? forbidden : 'plain');
   });
 
+  it('in a hybrid application is warned of at the start, by the handlers that only APP_GUARD could protect', async () => {
+    const warnings: unknown[] = [];
+    const logger = { log() {}, error() {}, warn: (message: unknown) => void warnings.push(message) };
+    const app = await NestFactory.create(root(), { logger });
+    open.push(app);
+    await app.init();
+    expect(warnings).toEqual([expect.stringMatching(/^Handlers\.plain: for messages of a hybrid application .*inheritAppConfig: true/)]);
+  });
+
   it('alone has its messages refused', async () => {
     const port = await freePort();
     const service = await NestFactory.createMicroservice(root(), {
@@ -363,7 +390,7 @@ describe('the guard', () => {
     ['a reference without arguments, whose request came as data', 'graphql', (forged: object) => [{}, { req: forged }, {}]],
     ['a message of a queue', 'rmq', (forged: object) => [forged, {}]],
     ['a bot', 'necord', (forged: object) => [forged]],
-  ])('refuses %s', async (_, type, argsOf) => {
+  ])('refuses %s: what a client sends is never taken for a request', async (_, type, argsOf) => {
     const guard = new HoldfastGuard(protectedResource(options()));
     const forged = {
       rawHeaders: ['Authorization', `Bearer ${token}`],

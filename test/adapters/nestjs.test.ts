@@ -19,6 +19,7 @@ import {
   protectedResource,
   Public,
   Requires,
+  type ResourceEvent,
 } from '@holdfast/nestjs';
 import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -52,6 +53,7 @@ import {
   VersioningType,
 } from '@nestjs/common';
 import { APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost, NestFactory, REQUEST } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import express from 'express';
@@ -142,8 +144,10 @@ describe.each(platforms)('on %s', (platform) => {
         }
       }
       const sent = { method: 'OPTIONS', lines: ['Origin: https://evil.example', 'Access-Control-Request-Method: GET'] };
-      const served = await serve(platform, guarded([Both]));
+      const events: ResourceEvent[] = [];
+      const served = await serve(platform, guarded([Both], { onEvent: (event) => events.push(event) }));
       expect(await statuses(served, ['/all', '/options'], sent)).toEqual({ '/all': 401, '/options': 200 });
+      expect(events.map(({ reason }) => reason)).toEqual(['request.no_credentials']);
       expect(reached).toEqual(['options']);
       const withCors = await serve(platform, guarded([Both]), (app) => app.enableCors({ origin: true }));
       expect(await statuses(withCors, ['/all'], sent)).toEqual({ '/all': 204 });
@@ -286,6 +290,27 @@ describe.each(platforms)('on %s', (platform) => {
         (await ask('/api/things', { lines: [`Authorization: DPoP ${bound}`, `DPoP: ${proof(htu)}`] })).status;
       expect(await send(`${AUDIENCE}/api/things`)).toBe(200);
       expect([await send(`${AUDIENCE}/things`), await send(`${AUDIENCE}/elsewhere`)]).toEqual([401, 401]);
+    });
+
+    it('EDG-06 takes a proof for the whole path where a global prefix and a version stand before the route', async () => {
+      @Controller({ path: 'things', version: '2' })
+      class Things {
+        @Get(':id')
+        get(@Access() access: Access): object {
+          return access.confirmations.map(({ member }) => member);
+        }
+      }
+      const { ask } = await serve(platform, guarded([Things]), (app) =>
+        app.setGlobalPrefix('api').enableVersioning({ type: VersioningType.URI }),
+      );
+      const bound = await issuer.token({ cnf: { jkt: key.thumbprint } });
+      const send = async (htu: string, target = '/api/v2/things/1'): Promise<number> => {
+        const proof = makeProof({ key, token: bound, htu: `${AUDIENCE}${htu}`, iat: Math.floor(Date.now() / 1000) });
+        return (await ask(target, { lines: [`Authorization: DPoP ${bound}`, `DPoP: ${proof}`] })).status;
+      };
+      expect([await send('/api/v2/things/1'), await send('/api/v2/things/1', '/api/v2/things/1?q=1')]).toEqual([200, 200]);
+      for (const htu of ['/v2/things/1', '/api/things/1', '/things/1', '/api/v1/things/1'])
+        expect([htu, await send(htu)]).toEqual([htu, 401]);
     });
 
     it('ignores what others write on the request, and whether a guard before it agrees', async () => {
@@ -431,6 +456,28 @@ describe.each(platforms)('on %s', (platform) => {
       let done = false;
       while (!done) done = (await reader?.read())?.done ?? true;
       expect([streamed.status, done]).toEqual([200, true]);
+    });
+
+    it('closes while a stream waits for the end of its access, without being told to force connections', async () => {
+      @Controller()
+      class Events {
+        @Sse('events')
+        events(@Access() access: Access): Observable<{ data: string }> {
+          return concat(from([{ data: 'first' }]), NEVER).pipe(takeUntil(fromEvent(access.signal, 'abort')));
+        }
+      }
+      const adapter = platform === 'Express' ? new ExpressAdapter() : new FastifyAdapter();
+      const app = await NestFactory.create(guarded([Events]), adapter, { logger: false });
+      await app.listen(0, '127.0.0.1');
+      const { port } = app.getHttpServer().address();
+      const streamed = await fetch(`http://127.0.0.1:${port}/events`, { headers: { authorization: `Bearer ${token}` } });
+      const reader = streamed.body?.getReader();
+      await reader?.read();
+      const closed = app.close();
+      let done = false;
+      while (!done) done = (await reader?.read())?.done ?? true;
+      await closed;
+      expect(app.getHttpServer().listening).toBe(false);
     });
 
     it('protects server-sent events before the first', async () => {
@@ -859,6 +906,26 @@ describe.each(platforms)('on %s', (platform) => {
       expect([(await ask('/maybe')).body, (await ask('/maybe', { token })).body]).toEqual(['{"sub":null}', '{"sub":"user-1"}']);
       expect(await ask('/must')).toMatchObject({ status: 401, challenges: [{}, {}] });
       expect((await ask('/maybe', { token: 'a.b.c' })).status).toBe(401);
+    });
+
+    it('knows no routes: a preflight passes without access, also to a route for all methods that no guard stands on', async () => {
+      @Controller()
+      class Everything {
+        @All('all')
+        all(): string {
+          return 'reached';
+        }
+
+        @All('access')
+        access(@Access() access: Access): object {
+          return access;
+        }
+      }
+      const root = moduleOf({ imports: [HoldfastModule.forRoot(options())], controllers: [Everything] });
+      const served = await serve(platform, root, (app) => app.use(app.get(HoldfastMiddleware).use));
+      const preflight = { method: 'OPTIONS', lines: ['Origin: https://evil.example', 'Access-Control-Request-Method: GET'] };
+      expect(await statuses(served, ['/all', '/access'], preflight)).toEqual({ '/all': 200, '/access': 401 });
+      expect(await statuses(served, ['/all'])).toEqual({ '/all': 401 });
     });
 
     it('hands refusals to the filters of the application', async () => {

@@ -18,6 +18,7 @@ import { type DpopKey, generateDpopKey, makeProof } from '@holdfast/test-support
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
 import { rawRequest } from '@holdfast/test-support/raw-request';
+import { calculateJwkThumbprint } from 'jose';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { listening, type RunningServer } from './contract.ts';
@@ -169,6 +170,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
       expect(linesOf(outcome, 'www-authenticate')).toHaveLength(2);
       expect(linesOf(outcome, 'content-length')).toEqual(['0']);
     }
+    expect(events.map(({ reason }) => reason)).toEqual(['request.no_credentials', 'request.no_credentials']);
   });
 
   it('requires what it is told to', async () => {
@@ -209,6 +211,42 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('an HTTP upgrade over %s', (versi
     expect([code, reason.toString()]).toEqual([1008, 'The access token has expired.']);
     expect(Date.now() / 1000).toBeGreaterThanOrEqual(exp);
   });
+
+  it.each([
+    [
+      'that says so by a close frame',
+      (webSocket: WebSocket, { signal }: Access) => signal.addEventListener('abort', () => webSocket.close(1008)),
+    ],
+    ['that forgot the signal', () => {}],
+  ] as const)(
+    'a client that never answers a close frame, and goes on sending, is cut off when the key is revoked: an application %s',
+    async (_title, onOpen) => {
+      const resource = protectedResource(optionsWith());
+      const [webSockets, heard] = [new WebSocketServer({ noServer: true }), [] as string[]];
+      const server = createServer({ ...pki.server, requestCert: true, rejectUnauthorized: false, maxVersion: version });
+      const accept = (request: IncomingMessage, socket: Duplex, head: Buffer, access: Access): void =>
+        webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+          onOpen(webSocket, access);
+          webSocket.on('message', (message) => heard.push(Buffer.from(message as Buffer).toString()));
+        });
+      server.on('upgrade', upgrade(resource, accept));
+      const started = await listening(server);
+      open.push(() => started.close());
+      const signing = await issuer.addKey('ES256');
+      const token = await issuer.token({ cnf: { 'x5t#S256': owner.thumbprint } }, { kid: signing.kid }, { key: signing });
+      const socket = await dial(owner, started.port);
+      const hi = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
+      socket.write(Buffer.concat([Buffer.from(`${handshake(token).join('\r\n')}\r\n\r\n`), hi]));
+      await expect.poll(() => heard).toEqual(['hi']);
+      // It stays open at this end, and reads nothing.
+      const ended = new Promise((resolve) => socket.once('close', resolve));
+      resource.revokeKey(await calculateJwkThumbprint(signing.publicJwk));
+      socket.write(hi);
+      socket.resume();
+      await ended;
+      expect(heard).toEqual(['hi']);
+    },
+  );
 
   it('loses nothing that came right after the handshake', async () => {
     const socket = await dial(owner);

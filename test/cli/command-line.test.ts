@@ -7,7 +7,7 @@ const folder = temporaryFolder();
 beforeAll(build, 120_000);
 afterAll(() => folder.remove());
 
-const COMMANDS = ['probe', 'doctor', 'inspect', 'report'];
+const COMMANDS = ['probe', 'doctor', 'inspect', 'providers', 'report'];
 
 describe('the help', () => {
   it.each([[[]], [['--help']], ...COMMANDS.map((name) => [[name, '--help']])])(

@@ -119,7 +119,8 @@ describe('holdfast inspect, of tokens of oidc-provider', () => {
 describe('holdfast inspect, of the tokens of', () => {
   const NAMES = Object.keys(PROVIDERS) as ProviderName[];
   const fixture = (name: ProviderName, kind: 'access' | 'id', more: object): Promise<string> => {
-    const { header, claims } = PROVIDER_TOKENS[name]?.[kind] ?? { header: {}, claims: {} };
+    const tokens = PROVIDER_TOKENS[name];
+    const { header, claims } = (kind === 'id' ? tokens?.id : tokens?.access[0]) ?? { header: {}, claims: {} };
     const nothing = { aud: undefined, sub: undefined, client_id: undefined, scope: undefined, jti: undefined };
     return issuer.token({ ...nothing, ...claims, nbf: undefined, ...more }, header);
   };
@@ -139,7 +140,7 @@ describe('holdfast inspect, of the tokens of', () => {
 
   it.each(NAMES)('%s: its name is suggested where the type of the token needs it', async (name) => {
     const { report, wrong } = await inspect(await fixture(name, 'access', {}), '--audience', API);
-    if (report.verdict.reason !== 'token.typ') return expect(PROVIDER_TOKENS[name]?.access.header['typ']).toBe('at+jwt');
+    if (report.verdict.reason !== 'token.typ') return expect(PROVIDER_TOKENS[name]?.access[0].header['typ']).toBe('at+jwt');
     expect(wrong).toMatch(new RegExp(`With the name of its provider it may be taken: it looks as of [^.]*\\b${name}\\b`));
   });
 

@@ -1,15 +1,17 @@
 import { X509Certificate } from 'node:crypto';
-import { createServer as createHttpsServer } from 'node:https';
-import type { TLSSocket } from 'node:tls';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request as requestHttp } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { run } from '@holdfast/cli/commands';
-import { KNOWN_FIELDS, VERIFY_FIELDS } from '@holdfast/cli/fields';
+import { KNOWN_FIELDS, type Line, VERIFY_FIELDS } from '@holdfast/cli/fields';
 import type { Terminal } from '@holdfast/cli/terminal';
 import * as core from '@holdfast/core';
 import { apache, caddy, dangerouslyTrustEveryPeer, haproxy, nginx, rfc9440 } from '@holdfast/express';
-import { type Edge, type EdgeKind, freePort, reasonToSkipEdge, startEdge } from '@holdfast/test-support/edges';
+import { type Change, type Edge, type EdgeKind, freePort, reasonToSkipEdge, startEdge } from '@holdfast/test-support/edges';
 import { unsignedJwt } from '@holdfast/test-support/jwt';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
@@ -87,6 +89,12 @@ function reportOf({ out }: Ran): Report {
 const gotIn = ({ attempts }: Report): string[] =>
   attempts.flatMap(({ lane, title, verdict, fields }) => (verdict === 'got in' ? [`${lane}: ${title}: ${fields.join(' ')}`] : []));
 
+/** The ways through an edge with everything, in order. */
+const WAYS = ['HTTP/1.1', 'HTTP/2'].flatMap((http) =>
+  ['TLS 1.3', 'TLS 1.2'].flatMap((tls) => [`${http} over ${tls}`, `${http} on a resumed session of ${tls}`]),
+);
+const ONE_CONNECTION = 'Two requests on one connection';
+
 const KINDS: readonly EdgeKind[] = ['nginx', 'haproxy', 'apache', 'caddy'];
 const skipped = new Map(KINDS.map((kind) => [kind, reasonToSkipEdge(kind)]));
 
@@ -131,15 +139,20 @@ describe('holdfast probe, of an edge that is configured as its recipe says', () 
     expect(report.attempts.filter(({ verdict }) => verdict === 'unclear')).toEqual([]);
     expect([ran.code, report.outcome]).toEqual([0, 'closed']);
     // Every way was there, and the owner was served on each.
-    expect(report.attempts.filter(({ verdict }) => verdict === 'granted').map(({ lane }) => lane)).toEqual([
-      'HTTP/1.1 over TLS 1.3',
-      'HTTP/1.1 over TLS 1.2',
-      'HTTP/2 over TLS 1.3',
-      'A resumed session of TLS 1.3',
-      'A resumed session of TLS 1.2',
-      'Two requests on one connection',
-    ]);
+    expect(report.attempts.filter(({ verdict }) => verdict === 'granted').map(({ lane }) => lane)).toEqual([...WAYS, ONE_CONNECTION]);
     expect(report.attempts.filter(({ lane }) => lane === 'Around the edge')).toHaveLength(3);
+  });
+
+  it('the bounds fit the certificate: one of 4.7 KB takes more requests than a small one', async (context) => {
+    const dnsNames = Array.from({ length: 186 }, (_, i) => `name-${String(i).padStart(4, '0')}.example.com`);
+    const { api, edge } = await scene(context, caddy({ trust: TRUST }), { kind: 'caddy', recipe: 'edges/caddy' });
+    const owner = await api.pki.client('owner', { dnsNames });
+    const args = ['probe', `https://localhost:${edge.port}/accounts`, ...filesOf(owner, await api.tokenFor(owner), api.pki.ca)];
+    const fields = ['X-Client-Cert', 'X-SSL-Cert', 'Client-Cert', 'X-My-Cert', 'X-Other-Cert'].flatMap((name) => ['--header', name]);
+    const ran = await holdfast([...args, '--json', ...fields]);
+    expect(reportOf(ran).attempts.filter(({ verdict }) => verdict === 'unclear')).toEqual([]);
+    expect([ran.code, gotIn(reportOf(ran))]).toEqual([0, []]);
+    expect(reportOf(ran).requests).toBeGreaterThan(1000);
   });
 
   it('prints a table, without colours where it is no terminal, and no token', async (context) => {
@@ -160,6 +173,111 @@ describe('holdfast probe, of an edge that is configured as its recipe says', () 
   });
 });
 
+/** The recipes with one version of TLS only. */
+const ONLY: Readonly<Record<EdgeKind, Readonly<Record<'TLS 1.2' | 'TLS 1.3', Change>>>> = {
+  nginx: {
+    'TLS 1.2': ['ssl_protocols TLSv1.2 TLSv1.3;', 'ssl_protocols TLSv1.2;'],
+    'TLS 1.3': ['ssl_protocols TLSv1.2 TLSv1.3;', 'ssl_protocols TLSv1.3;'],
+  },
+  haproxy: {
+    'TLS 1.2': ['ssl-min-ver TLSv1.2', 'ssl-min-ver TLSv1.2 ssl-max-ver TLSv1.2'],
+    'TLS 1.3': ['ssl-min-ver TLSv1.2', 'ssl-min-ver TLSv1.3'],
+  },
+  apache: { 'TLS 1.2': ['-all +TLSv1.2 +TLSv1.3', '-all +TLSv1.2'], 'TLS 1.3': ['-all +TLSv1.2 +TLSv1.3', '-all +TLSv1.3'] },
+  caddy: {
+    'TLS 1.2': ['\t\tclient_auth {', '\t\tprotocols tls1.2 tls1.2\n\t\tclient_auth {'],
+    'TLS 1.3': ['\t\tclient_auth {', '\t\tprotocols tls1.3\n\t\tclient_auth {'],
+  },
+};
+
+describe.each(['TLS 1.2', 'TLS 1.3'] as const)('holdfast probe, where only %s is spoken', (version) => {
+  it.for([
+    ['nginx', nginx],
+    ['haproxy', haproxy],
+    ['apache', apache],
+    ['caddy', caddy],
+  ] as const)('by %s: the other version is not offered, everything is tried, exit code 0', async ([kind, source], context) => {
+    const { args } = await scene(context, source({ trust: TRUST }), { kind, recipe: `edges/${kind}`, changes: [ONLY[kind][version]] });
+    const ran = await holdfast([...args, '--json']);
+    const { attempts } = reportOf(ran);
+    expect([ran.code, gotIn(reportOf(ran))]).toEqual([0, []]);
+    const ways = (verdict: string): string[] => attempts.flatMap((one) => (one.verdict === verdict ? [one.lane] : []));
+    expect(ways('granted')).toEqual([...WAYS.filter((way) => way.includes(version)), ONE_CONNECTION]);
+    expect(ways('not offered')).toEqual(WAYS.filter((way) => !way.includes(version)));
+    const titles = new Set(attempts.map(({ title }) => title));
+    for (const shape of ['twice', 'other case', 'underscores', 'listed in Connection', 'beside much else']) {
+      expect(titles).toContain(`no certificate, the field spoofed, ${shape}`);
+      expect(titles).toContain(`another certificate, the field spoofed, ${shape}`);
+    }
+    expect(titles).toContain('another, very large certificate, the field spoofed');
+  });
+
+  const limits = { minVersion: version.replace(' ', 'v'), maxVersion: version.replace(' ', 'v') } as SecureContextOptions;
+
+  /** Ends TLS in front of an API. `fields` is given those of the client, in order, and what stands in them goes on. */
+  async function front(api: Api, asksForCertificate: boolean, fields: (lines: Line[], socket: TLSSocket) => Line[]): Promise<number> {
+    const options = { ...api.pki.server, ...limits, requestCert: asksForCertificate, rejectUnauthorized: false };
+    const server = createHttpsServer(options, ({ rawHeaders, socket, method, url }, response) => {
+      const lines = rawHeaders.flatMap((name, i): Line[] => (i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? '']] : []));
+      const headers = fields(lines, socket as TLSSocket).flat();
+      const forwarded = requestHttp({ port: api.port, host: '127.0.0.1', path: url, method, headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 0);
+        answer.pipe(response);
+      });
+      forwarded.once('error', () => void socket.destroy()).end();
+    });
+    onTestFinished(() => stop(server));
+    return listen(server);
+  }
+
+  it('by an edge that removes the last line of the field alone: who sends two gets in, exit code 1', async () => {
+    const api = await startApi(nginx({ trust: TRUST }));
+    onTestFinished(() => api.close());
+    const port = await front(api, true, (lines, socket) => {
+      const kept = lines.filter(([name]) => !/^(?:connection|edge-secret)$/i.test(name));
+      const last = kept.findLastIndex(([name]) => name.toLowerCase() === 'x-ssl-cert');
+      if (last >= 0) kept.splice(last, 1);
+      const own = socket.getPeerX509Certificate();
+      return [...kept, ['Edge-Secret', SECRET], ...(own === undefined ? [] : [['X-SSL-Cert', encodeURIComponent(own.toString())] as Line])];
+    });
+    const owner = await api.pki.client('owner');
+    const ran = await holdfast([
+      'probe',
+      `https://localhost:${port}/accounts`,
+      ...filesOf(owner, await api.tokenFor(owner), api.pki.ca),
+      '--json',
+    ]);
+    expect([ran.code, gotIn(reportOf(ran))]).toEqual([
+      1,
+      [`HTTP/1.1 over ${version}: no certificate, the field spoofed, twice: X-SSL-Cert`],
+    ]);
+  });
+
+  it('by the API itself, around its edge: it is attacked there all the same', async (context) => {
+    const { api, args } = await scene(context, nginx({ trust: dangerouslyTrustEveryPeer() }), { kind: 'nginx', recipe: 'edges/nginx' });
+    const port = await front(api, false, (lines) => lines);
+    const ran = await holdfast([...args, '--json', '--direct', `https://localhost:${port}/accounts`]);
+    expect([ran.code, gotIn(reportOf(ran))]).toEqual([
+      1,
+      ['Around the edge: the field spoofed: X-SSL-Cert', 'Around the edge: the field spoofed, with X-Forwarded-For: X-SSL-Cert'],
+    ]);
+  });
+
+  it('where nobody needs a token: said at once, and nothing is sent that could be taken for something that got in', async () => {
+    const pki = await createPki();
+    let requests = 0;
+    const server = createHttpsServer({ ...pki.server, ...limits }, (_request, response) => {
+      requests += 1;
+      response.end();
+    });
+    onTestFinished(() => stop(server));
+    const owner = await pki.client('owner');
+    const ran = await holdfast(['probe', `https://localhost:${await listen(server)}/`, ...filesOf(owner, 'opaque', pki.ca), '--json']);
+    expect([ran.code, requests, gotIn(reportOf(ran))]).toEqual([2, 1, []]);
+    expect(reportOf(ran).attempts).toMatchObject([{ note: expect.stringContaining('choose a URL that asks for the token') }]);
+  });
+});
+
 describe('holdfast probe, of an edge that is configured wrongly: something got in, exit code 1', () => {
   it.for(WRONG_EDGES)('$title', async ({ source, field, thief, owner, ...options }, context) => {
     const { args } = await scene(context, source({ trust: TRUST }), options);
@@ -168,7 +286,7 @@ describe('holdfast probe, of an edge that is configured wrongly: something got i
     expect([ran.code, report.outcome]).toEqual([1, 'open']);
     const found = gotIn(report);
     if (thief === 'nobody') {
-      for (const lane of ['HTTP/1.1 over TLS 1.3', 'HTTP/1.1 over TLS 1.2', 'HTTP/2 over TLS 1.3', 'A resumed session of TLS 1.3']) {
+      for (const lane of WAYS) {
         expect(found).toContain(`${lane}: no certificate, the field spoofed: ${field}`);
       }
       expect(found.every((line) => line.endsWith(`: ${field}`))).toBe(true);
@@ -176,7 +294,7 @@ describe('holdfast probe, of an edge that is configured wrongly: something got i
     } else {
       // No second client is at hand: what the owner itself can do there shows what any other could.
       expect(found).toEqual(
-        ['TLS 1.3', 'TLS 1.2'].map((tls) => `A resumed session of ${tls}: the owner, who writes its certificate itself: ${field}`),
+        WAYS.filter((way) => way.includes('resumed')).map((way) => `${way}: the owner, who writes its certificate itself: ${field}`),
       );
     }
   });
@@ -188,10 +306,9 @@ describe('holdfast probe, of an edge that is configured wrongly: something got i
     const other = await api.pki.client('other');
     const ran = await holdfast([...args, '--json', '--other-cert', file('other', other.cert), '--other-key', file('other-key', other.key)]);
     expect(ran.code).toBe(1);
-    expect(gotIn(reportOf(ran)).filter((line) => line.includes('another certificate'))).toEqual([
-      'A resumed session of TLS 1.3: another certificate, the field spoofed: X-SSL-Client-Cert',
-      'A resumed session of TLS 1.2: another certificate, the field spoofed: X-SSL-Client-Cert',
-    ]);
+    expect(gotIn(reportOf(ran)).filter((line) => line.includes('another certificate'))).toEqual(
+      WAYS.filter((way) => way.includes('resumed')).map((way) => `${way}: another certificate, the field spoofed: X-SSL-Client-Cert`),
+    );
   });
 
   it('HAProxy adds the field behind that of the client: no thief gets in, but what the owner sends reaches the API', async (context) => {
@@ -223,8 +340,22 @@ describe('holdfast probe, of an edge that is configured wrongly: something got i
     const closed = await direct(`http://127.0.0.1:${await freePort()}/`);
     expect(closed).toMatchObject([0, [{ verdict: 'refused', note: 'not reached (ECONNREFUSED)' }]]);
     const nowhere = await direct('http://api.example.invalid/');
-    expect(nowhere).toMatchObject([2, [{ verdict: 'unclear', note: expect.stringMatching(/^not reached \((?:ENOTFOUND|EAI_AGAIN)\)$/) }]]);
+    expect(nowhere).toMatchObject([2, [{ verdict: 'unclear', note: expect.stringMatching(/: not reached \((?:ENOTFOUND|EAI_AGAIN)\)$/) }]]);
   });
+
+  it.for(['http', 'https'])(
+    'around the edge %s connections end without an answer: nothing was attacked, so nothing is told',
+    async (scheme, context) => {
+      const { args } = await scene(context, nginx({ trust: TRUST }), { kind: 'nginx', recipe: 'edges/nginx' });
+      const server = createTcpServer((socket) => void socket.once('data', () => socket.destroy()));
+      onTestFinished(() => void server.close());
+      const ran = await holdfast([...args, '--json', '--direct', `${scheme}://127.0.0.1:${await listen(server)}/`]);
+      expect(ran.code).toBe(2);
+      expect(reportOf(ran).attempts.filter(({ lane }) => lane === 'Around the edge')).toMatchObject([
+        { title: 'the token alone', verdict: 'unclear', note: expect.stringContaining('no answer to attack: closed (ECONNRESET)') },
+      ]);
+    },
+  );
 
   it('what has got in when the bounds are reached has got in', async (context) => {
     const [wrong] = WRONG_EDGES;
@@ -288,6 +419,19 @@ describe('holdfast probe, where nothing can be told: exit code 2', () => {
     expect(reportOf(ran).attempts).toMatchObject([
       { verdict: 'unclear', note: expect.stringContaining('choose a URL that asks for the token') },
     ]);
+  });
+
+  it('a single 502 is asked about again, and does not stand for an answer', async () => {
+    const outcome = async (isBroken: (request: number) => boolean): Promise<unknown[]> => {
+      let requests = 0;
+      const { port } = await server((answer) => answer((requests += 1) === 1 ? 401 : isBroken(requests) ? 502 : 200));
+      const ran = await holdfast([...probeOf(port), '--json', '--header', 'X-SSL-Cert']);
+      return reportOf(ran)
+        .attempts.slice(0, 2)
+        .map(({ title, verdict }) => `${title}: ${verdict}`);
+    };
+    expect(await outcome((request) => request === 2)).toEqual(['the owner: granted', 'no certificate: got in']);
+    expect(await outcome((request) => request === 2 || request === 3)).toEqual(['the owner: unclear', 'no certificate: got in']);
   });
 
   it.each([429, 503])('%d says nothing', async (status) => {
@@ -409,7 +553,7 @@ describe('holdfast probe does nothing, exit code 3, where', () => {
     const { code, err } = await holdfast(args(), { answer });
     expect(code).toBe(3);
     expect(err).toMatch(
-      /About \d+ requests that carry the access token and attack api\.example\.invalid\. .* \[y\/N\] Nothing was sent\.\n/,
+      /^About 219 requests, one after the other, that carry the access token and attack api\.example\.invalid: 2 min or less .* \[y\/N\] Nothing was sent\.\n/,
     );
   });
 
@@ -486,8 +630,8 @@ describe('holdfast', () => {
       '--token-file <file>',
       '-y, --yes',
       '--max-requests <number>',
-      'By default 1000',
-      'By default 120',
+      'By default twice as many as are',
+      'By default a second for each planned request,',
       'Exit code: 0',
     ]) {
       expect(out).toContain(text);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { accessOf, cloudflareWorker, holdfast } from '@holdfast/core/fetch';
+import { accessOf, cloudflareWorker, holdfast, requires } from '@holdfast/core/fetch';
 import { runFunctions } from '@holdfast/example-functions';
 import { runHono } from '@holdfast/example-hono';
 import { generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
@@ -77,20 +77,25 @@ describe('the quick start of the README, as it stands', () => {
     expect([response.status, await response.text()]).toEqual([200, '{"owner":"user-1"}']);
   });
 
-  it('of functions', async () => {
+  it('of functions, also for a CORS preflight, whose error nobody would catch', async () => {
     const pki = await createPki();
     const [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
     const block = quickStart('functions');
-    const asked = async (as: typeof owner): Promise<[number, string]> => {
+    const names = (request: Request): Record<string, unknown> => ({ request, holdfast, accessOf, cloudflareWorker, requires });
+    const asked = async (as: typeof owner, more: RequestInit = {}): Promise<[number, string]> => {
       const certFingerprintSHA256 = Buffer.from(as.thumbprint, 'base64url').toString('hex');
-      const headers = { authorization: `Bearer ${await issuer.token({ aud, cnf: { 'x5t#S256': owner.thumbprint } })}` };
-      const request = Object.assign(new Request('https://api.example.com/accounts', { headers }), {
+      const headers = {
+        authorization: `Bearer ${await issuer.token({ aud, scope: 'accounts:read', cnf: { 'x5t#S256': owner.thumbprint } })}`,
+      };
+      const request = Object.assign(new Request('https://api.example.com/accounts', { headers, ...more }), {
         cf: { tlsClientAuth: { certPresented: '1', certVerified: 'SUCCESS', certFingerprintSHA256 } },
       });
-      const response = (await run(block, { request, holdfast, accessOf, cloudflareWorker })) as Response;
+      const response = (await run(`${block}\nreturn handle(request);`, names(request))) as Response;
       return [response.status, await response.text()];
     };
     expect(await asked(owner)).toEqual([200, '{"owner":"user-1"}']);
     expect((await asked(thief))[0]).toBe(401);
+    const preflight = { origin: 'https://evil.example', 'access-control-request-method': 'GET' };
+    expect((await asked(owner, { method: 'OPTIONS', headers: preflight }))[0]).toBe(401);
   });
 });

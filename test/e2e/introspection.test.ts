@@ -38,7 +38,12 @@ describe('Opaque tokens of oidc-provider', () => {
     key = await generateDpopKey();
     as = await startAuthorizationServer({
       pki,
-      clients: { 'mtls-ca': owner, 'api-mtls-self': apiBySelf, 'api-mtls-ca': apiByCa },
+      clients: {
+        'mtls-ca': owner,
+        'api-mtls-self': apiBySelf,
+        'api-mtls-ca': apiByCa,
+        browser: { redirectUris: ['https://browser.example.com/callback'] },
+      },
       opaque: [OPAQUE],
       aliases: ['token_endpoint', 'introspection_endpoint'],
     });
@@ -178,6 +183,36 @@ describe('Opaque tokens of oidc-provider', () => {
     expect(await ask(port, token, owner)).toEqual([401, 'token.inactive']);
     const elsewhere = await start(settings, { audience: 'https://other.example.com' });
     expect(await ask(elsewhere, await tokenOf('mtls-ca'), owner)).toEqual([401, 'token.audience']);
+  });
+
+  it('a refresh token is no access token, whatever accepts its client: unbound as Bearer, and bound with a proof by its key', async () => {
+    const settings = methods()['client_secret_basic'];
+    if (settings === undefined) throw new Error('client_secret_basic');
+    const proofFor = (htu: string, token: string, htm: string): string => {
+      const claims = token === '' ? { ath: undefined } : {};
+      return makeProof({ key, token, htm, htu, iat: Math.floor(Date.now() / 1000), claims });
+    };
+    const unbound = await as.refreshToken();
+    const bound = await as.refreshToken((url) => proofFor(url, '', 'POST'));
+    const send = async (port: number, token: string): Promise<[number, string]> => {
+      const headers = { authorization: `DPoP ${token}`, dpop: proofFor(`${OPAQUE}/`, token, 'GET') };
+      const { status } = await requestOnce({ port, path: '/', ca: pki.ca, servername: 'localhost', headers });
+      return [status, events.at(-1)?.reason ?? ''];
+    };
+    const lenient = { clientIds: ['code', 'browser'], unconstrained: 'accept' } as const;
+    for (const signed of [false, true]) {
+      const port = await start({ ...settings, signed }, lenient);
+      expect(await ask(port, unbound)).toEqual([401, 'token.not_an_access_token']);
+      expect(await send(port, bound)).toEqual([401, 'token.not_an_access_token']);
+      expect(events.at(-1)?.expected).toMatch(/token_type/);
+    }
+    const strict = await start(settings);
+    expect([await ask(strict, unbound), await send(strict, bound)]).toEqual([
+      [401, 'token.audience'],
+      [401, 'token.audience'],
+    ]);
+    // What was asked about was active: the server calls both so.
+    expect(await ask(await start(settings, lenient), 'made-up')).toEqual([401, 'token.inactive']);
   });
 
   it('JWTs of the same server are verified here, and nobody is asked', async () => {

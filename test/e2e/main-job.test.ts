@@ -26,9 +26,11 @@ describe('the main job: a certificate-bound token works for its owner and for no
 
   it('1 the owner, with its certificate: 200, and the route sees claims, thumbprint and scheme', () => {
     expect(step(1).map(outcome)).toEqual([granted('the owner, with its certificate'), granted('an owner with a self-signed certificate')]);
+    const [owner, self] = step(1).map(({ thumbprint }) => thumbprint);
+    expect([owner, self, owner === self]).toEqual([expect.stringMatching(/^[\w-]{43}$/), expect.stringMatching(/^[\w-]{43}$/), false]);
     expect(step(1).map(({ body }) => JSON.parse(body))).toEqual([
-      { client: 'mtls-ca', scope: 'accounts:read', scheme: 'Bearer', thumbprint: expect.stringMatching(/^[\w-]{43}$/) },
-      { client: 'mtls-self', scope: 'accounts:read', scheme: 'Bearer', thumbprint: expect.stringMatching(/^[\w-]{43}$/) },
+      { client: 'mtls-ca', scope: 'accounts:read', scheme: 'Bearer', thumbprint: owner },
+      { client: 'mtls-self', scope: 'accounts:read', scheme: 'Bearer', thumbprint: self },
     ]);
   });
 

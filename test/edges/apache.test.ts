@@ -14,6 +14,7 @@ describe('Apache, with its recipe', () => {
     oversize: 431,
     // It removes what Connection lists after it has set it: the client refuses itself.
     listed: 'certificate.missing',
-    longField: 400,
+    longField: { '1.1': 400, '2': 431 },
+    listedInHttp2: { reset: 1 },
   });
 });

@@ -12,7 +12,8 @@ describe('Caddy, with its recipe', () => {
     without: 'certificate.not_presented',
     expired: 'granted',
     oversize: 431,
-    longField: 401,
+    longField: { '1.1': 401, '2': 401 },
+    listedInHttp2: { status: 400 },
   });
 });
 
@@ -26,6 +27,7 @@ describe('Caddy, with its recipe for RFC 9440', () => {
     without: 'certificate.not_presented',
     expired: 'granted',
     oversize: 431,
-    longField: 401,
+    longField: { '1.1': 401, '2': 401 },
+    listedInHttp2: { status: 400 },
   });
 });

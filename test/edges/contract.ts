@@ -6,6 +6,7 @@ import { type Edge, type EdgeKind, reasonToSkipEdge, startEdge } from '@holdfast
 import { startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
+import { type RawHttp2Answer, rawHttp2Request } from '@holdfast/test-support/raw-http2';
 import express from 'express';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -171,13 +172,77 @@ export interface EdgeUnderTest {
   readonly oversize: 401 | 431;
   /** The reason where the client lists the field in `Connection`, with and without a certificate of its own, if that has an effect. */
   readonly listed?: 'certificate.missing';
-  /** The status of a field of 20 KB. */
-  readonly longField: number;
+  /** The reason of that refusal, where it comes from the API. */
+  readonly oversizeReason?: 'certificate.not_presented';
+  /** What becomes of a field of 20 KB: the status, over HTTP/1.1 and over HTTP/2, where some edges end the connection in place of it. */
+  readonly longField: Readonly<Record<Lane['http'], number | RegExp>>;
+  /** What becomes of the field listed in `Connection` over HTTP/2, where that is forbidden (RFC 9113 §8.2.2): a status, or an error code. */
+  readonly listedInHttp2: { readonly status: 400 | 401 } | { readonly reset: 1 };
 }
+
+/** How a client may send the field, each so that an API would read what is in it; whoever does has to be refused all the same. */
+export const ATTACKS: readonly (readonly [title: string, lines: (field: string, value: string) => [string, string][]])[] = [
+  ['spoofed', (field, value) => [[field, value]]],
+  ['in the other case', (field, value) => [[field === field.toLowerCase() ? field.toUpperCase() : field.toLowerCase(), value]]],
+  [
+    'doubled',
+    (field, value) => [
+      [field, value],
+      [field, value],
+    ],
+  ],
+  [
+    'behind a wrong one',
+    (field, value) => [
+      [field, 'nothing'],
+      [field, value],
+    ],
+  ],
+  ['with underscores', (field, value) => [[field.replaceAll('-', '_'), value]]],
+  [
+    'with underscores beside itself',
+    (field, value) => [
+      [field, value],
+      [field.replaceAll('-', '_'), value],
+    ],
+  ],
+  [
+    'beside a forged verdict',
+    (field, value) => [
+      [field, value],
+      ['X-SSL-Verify', 'SUCCESS'],
+      ['X-SSL-Client-Verify', '0'],
+      ['client-certificate-ca-verified', 'SUCCESS'],
+    ],
+  ],
+  [
+    'beside a forged address',
+    (field, value) => [
+      [field, value],
+      ['X-Forwarded-For', '127.0.0.1'],
+      ['Forwarded', 'for=127.0.0.1'],
+    ],
+  ],
+  [
+    'beside a guessed secret',
+    (field, value) => [
+      [field, value],
+      ['Edge-Secret', 'x'.repeat(SECRET.length)],
+      ['cname-api-key', 'x'.repeat(SECRET.length)],
+    ],
+  ],
+  [
+    'beside 7 KB of something else',
+    (field, value) => [
+      [field, value],
+      ['X-Filler', 'x'.repeat(7000)],
+    ],
+  ],
+];
 
 /** What every edge with its recipe has to do: the right certificate arrives, and nothing that a client writes. Call it in a `describe`. */
 export function edgeContract(spec: EdgeUnderTest): void {
-  const skip = reasonToSkipEdge(spec.kind);
+  const skip = reasonToSkipEdge(spec.kind, spec.recipe);
   let api: Api;
   let edge: Edge;
   let certificates: Certificates;
@@ -224,63 +289,6 @@ export function edgeContract(spec: EdgeUnderTest): void {
       }
     });
 
-    // Each as a client would have to write it for the API to read the certificate of the owner.
-    const ATTACKS: readonly (readonly [title: string, lines: (field: string, value: string) => [string, string][]])[] = [
-      ['spoofed', (field, value) => [[field, value]]],
-      ['in the other case', (field, value) => [[field === field.toLowerCase() ? field.toUpperCase() : field.toLowerCase(), value]]],
-      [
-        'doubled',
-        (field, value) => [
-          [field, value],
-          [field, value],
-        ],
-      ],
-      [
-        'behind a wrong one',
-        (field, value) => [
-          [field, 'nothing'],
-          [field, value],
-        ],
-      ],
-      ['with underscores', (field, value) => [[field.replaceAll('-', '_'), value]]],
-      [
-        'with underscores beside itself',
-        (field, value) => [
-          [field, value],
-          [field.replaceAll('-', '_'), value],
-        ],
-      ],
-      [
-        'beside a forged verdict',
-        (field, value) => [
-          [field, value],
-          ['X-SSL-Verify', 'SUCCESS'],
-          ['X-SSL-Client-Verify', '0'],
-        ],
-      ],
-      [
-        'beside a forged address',
-        (field, value) => [
-          [field, value],
-          ['X-Forwarded-For', '127.0.0.1'],
-          ['Forwarded', 'for=127.0.0.1'],
-        ],
-      ],
-      [
-        'beside a guessed secret',
-        (field, value) => [
-          [field, value],
-          ['Edge-Secret', 'x'.repeat(SECRET.length)],
-        ],
-      ],
-      [
-        'beside 7 KB of something else',
-        (field, value) => [
-          [field, value],
-          ['X-Filler', 'x'.repeat(7000)],
-        ],
-      ],
-    ];
     it.each(ATTACKS)('the field %s gets nobody in', async (_title, linesOf) => {
       const lines = linesOf(spec.field, spec.write(certificates.ec));
       for (const resumed of [false, true]) {
@@ -322,16 +330,65 @@ export function edgeContract(spec: EdgeUnderTest): void {
     expect(Math.round(certificates.large.der.length / 100)).toBe(47);
   });
 
-  it(`a certificate of 18 KB is refused (${spec.oversize}), and the field of its client with it`, async () => {
-    const identity = certificates.oversize;
-    expect(identity.der.length).toBeGreaterThan(18_000);
-    expect((await ask({ identity, token: await api.tokenFor(identity) })).status).toBe(spec.oversize);
-    expect((await ask({ identity, lines: [[spec.field, spec.write(certificates.ec)]] })).status).toBe(spec.oversize);
+  describe.each(LANES)('what is too large, HTTP/$http over $tls', (lane) => {
+    it(`a certificate of 18 KB is refused (${spec.oversize}), and the field of its client with it`, async () => {
+      const identity = certificates.oversize;
+      expect(identity.der.length).toBeGreaterThan(18_000);
+      const own = await ask({ lane, identity, token: await api.tokenFor(identity) });
+      expect([own.status, own.reason]).toEqual([spec.oversize, spec.oversizeReason]);
+      const spoofed = await ask({ lane, identity, lines: [[spec.field, spec.write(certificates.ec)]] });
+      expect([spoofed.status, spoofed.reason]).toEqual([spec.oversize, spec.oversizeReason]);
+    });
+
+    it(`a field of 20 KB gets nobody in (${spec.longField[lane.http]})`, async () => {
+      const expected = spec.longField[lane.http];
+      for (const identity of [undefined, certificates.other]) {
+        const lines = [[spec.field, spec.write(certificates.ec).padEnd(20_000, 'A')]] as const;
+        const asked = ask({ lane, lines, identity });
+        if (typeof expected === 'number') expect((await asked).status).toBe(expected);
+        else await expect(asked).rejects.toThrow(expected);
+      }
+    });
   });
 
-  it(`a field of 20 KB gets nobody in (${spec.longField})`, async () => {
-    const value = spec.write(certificates.ec).padEnd(20_000, 'A');
-    expect((await ask({ lines: [[spec.field, value]] })).status).toBe(spec.longField);
+  describe.each(['TLSv1.2', 'TLSv1.3'] as const)('what HTTP/2 forbids, over %s', (tls) => {
+    const raw = (identity: Identity | undefined, lines: readonly (readonly [string, string])[]): Promise<RawHttp2Answer> =>
+      rawHttp2Request({
+        port: edge.port,
+        path: '/accounts',
+        authority: `localhost:${edge.port}`,
+        lines: [['authorization', `Bearer ${token}`], ...lines],
+        tls: {
+          ca: api.pki.ca,
+          servername: 'localhost',
+          minVersion: tls,
+          maxVersion: tls,
+          ...(identity && { cert: identity.cert, key: identity.key }),
+        },
+      });
+    const name = spec.field.toLowerCase();
+
+    it('without it, the owner is served', async () => {
+      expect(await raw(certificates.ec, [])).toEqual({ status: 200, body: certificates.ec.thumbprint });
+    });
+
+    it(`the field listed in Connection gets nobody in (${JSON.stringify(spec.listedInHttp2)})`, async () => {
+      for (const identity of [undefined, certificates.other]) {
+        for (const listed of [name, `close, ${name}`]) {
+          const lines = [
+            [name, spec.write(certificates.ec)],
+            ['connection', listed],
+          ] as const;
+          expect(await raw(identity, lines)).toMatchObject(spec.listedInHttp2);
+        }
+      }
+    });
+
+    it('the field in capitals gets nobody in: the edge resets the stream', async () => {
+      for (const identity of [undefined, certificates.other]) {
+        expect(await raw(identity, [[name.toUpperCase(), spec.write(certificates.ec)]])).toEqual({ reset: 1 });
+      }
+    });
   });
 
   it('around the edge, the field gets nobody in: without its secret the API does not read it', async () => {

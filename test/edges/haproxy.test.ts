@@ -12,7 +12,10 @@ describe('HAProxy, with its recipe', () => {
     without: 'certificate.not_presented',
     expired: 'granted',
     oversize: 401,
-    longField: 400,
+    // It did not fit the buffer, and the field is as empty as without one.
+    oversizeReason: 'certificate.not_presented',
+    longField: { '1.1': 400, '2': /error code 9/ },
+    listedInHttp2: { reset: 1 },
   });
 });
 
@@ -26,6 +29,9 @@ describe('HAProxy, with its recipe for RFC 9440', () => {
     without: 'certificate.missing',
     expired: 'granted',
     oversize: 401,
-    longField: 400,
+    // It did not fit the buffer, and the field is as empty as without one.
+    oversizeReason: 'certificate.not_presented',
+    longField: { '1.1': 400, '2': /error code 9/ },
+    listedInHttp2: { reset: 1 },
   });
 });

@@ -157,4 +157,62 @@ describe('the attack is refused all the same, and the owner may be too, where', 
     expect((await api.ask(edge.port, { token, identity: owner })).status).toBe(400);
     expect((await api.ask(edge.port, { token })).status).toBe(401);
   });
+
+  it('Caddy does not ask for certificates: there is none, for anybody', async (context) => {
+    needs(context, 'caddy');
+    const { api, edge, owner, token } = await scene(caddy({ trust: TRUST }), {
+      kind: 'caddy',
+      recipe: 'edges/caddy',
+      changes: [['\t\tclient_auth {\n\t\t\tmode request\n\t\t}\n', '']],
+    });
+    for (const lane of LANES) {
+      for (const lines of [[], [['X-Client-Cert', WRITE.base64(owner)]] as [string, string][]]) {
+        const response = await api.ask(edge.port, { lane, token, identity: owner, lines });
+        // Before 2.11.2 it sends the text of its placeholder, and afterwards nothing.
+        expect([response.status, response.reason]).toEqual([401, 'certificate.not_presented']);
+      }
+    }
+  });
+
+  it('Caddy hands on PEM with its line ends, which it does not send itself: 502 for the owner, and nobody gets in', async (context) => {
+    needs(context, 'caddy');
+    const { api, edge, owner, thief, token } = await scene(caddy({ trust: TRUST }), {
+      kind: 'caddy',
+      recipe: 'edges/caddy',
+      changes: [['certificate_der_base64', 'certificate_pem']],
+    });
+    const lines = [['X-Client-Cert', WRITE.base64(owner)]] as const;
+    for (const identity of [owner, thief]) expect((await api.ask(edge.port, { token, identity, lines })).status).toBe(502);
+    const without = await api.ask(edge.port, { token, lines });
+    expect([without.status, without.reason]).toEqual([401, 'certificate.not_presented']);
+  });
+
+  it('nginx hands on the raw PEM, which Node does not take: 400, and never a certificate', async (context) => {
+    needs(context, 'nginx');
+    const { api, edge, owner, token } = await scene(nginx({ trust: TRUST }), {
+      kind: 'nginx',
+      recipe: 'edges/nginx',
+      changes: [['$ssl_client_escaped_cert', '$ssl_client_raw_cert']],
+    });
+    const lines = [['X-SSL-Cert', WRITE.percentEncodedPem(owner)]] as const;
+    expect((await api.ask(edge.port, { token, identity: owner, lines })).status).toBe(400);
+    expect((await api.ask(edge.port, { token, lines })).status).toBe(401);
+  });
+
+  it('nginx lets names with underscores through: the API does not take them for those with hyphens', async (context) => {
+    needs(context, 'nginx');
+    const { api, edge, owner, thief, token } = await scene(nginx({ trust: TRUST }), {
+      kind: 'nginx',
+      recipe: 'edges/nginx',
+      changes: [['    server_name api.example.com;\n', '    server_name api.example.com;\n    underscores_in_headers on;\n']],
+    });
+    const lines = [['X_SSL_Cert', WRITE.percentEncodedPem(owner)]] as const;
+    for (const lane of LANES) {
+      const without = await api.ask(edge.port, { lane, token, lines });
+      expect([without.status, without.reason]).toEqual([401, 'certificate.missing']);
+      const another = await api.ask(edge.port, { lane, token, lines, identity: thief });
+      expect([another.status, another.reason]).toEqual([401, 'certificate.mismatch']);
+      expect((await api.ask(edge.port, { lane, token, lines, identity: owner })).status).toBe(200);
+    }
+  });
 });

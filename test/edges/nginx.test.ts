@@ -12,7 +12,8 @@ describe('nginx, with its recipe', () => {
     without: 'certificate.missing',
     expired: 400,
     oversize: 431,
-    longField: 400,
+    longField: { '1.1': 400, '2': /error code 11/ },
+    listedInHttp2: { status: 401 },
   });
 });
 
@@ -26,6 +27,7 @@ describe('nginx with njs, with its recipe for RFC 9440', () => {
     without: 'certificate.missing',
     expired: 400,
     oversize: 431,
-    longField: 400,
+    longField: { '1.1': 400, '2': /error code 11/ },
+    listedInHttp2: { status: 401 },
   });
 });

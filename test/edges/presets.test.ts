@@ -27,7 +27,8 @@ beforeAll(async () => {
   [owner, hop] = [await pki.client('owner'), await pki.client('hop')];
 });
 
-const trust = { peers: [EDGE] };
+const SECRET = 'the-edge-and-the-api-know-this-0042';
+const trust = { peers: [EDGE], secret: { field: 'Edge-Secret', values: [SECRET] } };
 
 const base64 = ({ der }: Identity): string => Buffer.from(der).toString('base64');
 const byteSequence = (identity: Identity): string => `:${base64(identity)}:`;
@@ -97,7 +98,7 @@ const PRESETS: Readonly<Record<string, Row>> = {
 const rows = Object.entries(PRESETS);
 
 async function seen(source: CertificateSource, fields: readonly (readonly string[])[]): Promise<string> {
-  const certificate = await source(viewOf({ fields }));
+  const certificate = await source(viewOf({ fields: [...fields, ['Edge-Secret', SECRET]] }));
   if (certificate === undefined) return 'nothing';
   return isRejection(certificate) ? certificate.rejected : certificate.thumbprint;
 }
@@ -186,6 +187,12 @@ describe('The presets', () => {
       expect(await seen(source, [[field, write(owner)]])).toBe('certificate.not_verified');
     },
   );
+
+  it.each(rows)('the field of %s is left out of logs, and so are the secrets of the recipes', (_name, { field }) => {
+    for (const name of [field, 'edge-secret', 'cname-api-key']) {
+      expect(express.REDACTED_PATHS).toEqual(expect.arrayContaining([`headers["${name.toLowerCase()}"]`]));
+    }
+  });
 
   it('take the length that is read at most', async () => {
     const value = percentEncoded(owner);

@@ -9,6 +9,9 @@ import {
   type CertificateSource,
   dangerouslyTrustEveryPeer,
   type EdgeTrust,
+  istio,
+  nginx,
+  rfc9440,
   type EveryPeer,
   fromForwardedField,
   isRejection,
@@ -438,6 +441,12 @@ describe('Bad options', () => {
     ['a short secret', { secret: { field: 'k', values: ['x'.repeat(31)] } }, /32 characters at least/],
     ['a secret with a space', { secret: { field: 'k', values: [`${SECRET} x`] } }, /without spaces/],
     ['a secret that is no list', { secret: { field: 'k', values: SECRET } }, /trust\.secret\.values/],
+    [
+      'the secret of the recipes',
+      { secret: { field: 'k', values: [SECRET, 'change-me-change-me-change-me-42'] } },
+      /is that of the recipes/,
+    ],
+    ['one secret twice', { secret: { field: 'k', values: [SECRET, SECRET] } }, /Both are the same/],
     ['no field', { secret: { values: [SECRET] } }, /trust\.secret\.field: is missing/],
     ['a bad field', { secret: { field: 'a b', values: [SECRET] } }, /Give the name of a field/],
     ['a bad pin', { pinnedCertificate: 'edge.pem' }, /trust\.pinnedCertificate: is a string\. Give the edge's own/],
@@ -471,6 +480,57 @@ describe('Bad options', () => {
       '- fromForwardedField.verified.values',
       '- fromForwardedField.longest',
     ]);
+  });
+
+  const secret = (field: string): EdgeTrust => ({ secret: { field, values: [SECRET] } });
+  const verdict = (field: string): object => ({ field, values: ['yes'] });
+  const twice = (option: string): RegExp => new RegExp(`That is fromForwardedField\\.${option} already`);
+  it.each<[string, object, string, RegExp]>([
+    ['the chain is in the field of the certificate', { chainField: 'x-cert' }, 'chainField', twice('field')],
+    ['the verdict is', { verified: verdict('X-CERT') }, 'verified.field', twice('field')],
+    ['the secret is', { trust: secret('X-Cert') }, 'trust.secret.field', twice('field')],
+    [
+      'the secret is in the field of the verdict',
+      { verified: verdict('X-V'), trust: secret('x-v') },
+      'trust.secret.field',
+      twice('verified.field'),
+    ],
+    [
+      'the secret is in the field of the chain',
+      { chainField: 'X-Chain', trust: secret('x-chain') },
+      'trust.secret.field',
+      twice('chainField'),
+    ],
+    ...['Authorization', 'DPoP', 'Host', 'Cookie', 'Connection'].map((field): [string, object, string, RegExp] => [
+      `the certificate is in ${field}`,
+      { field },
+      'field',
+      /Requests have that field for something else/,
+    ]),
+    ['the secret is in Authorization', { trust: secret('authorization') }, 'trust.secret.field', /Requests have that field/],
+  ])('fields that are read as something else too: %s', (_what, options, at, message) => {
+    const problems = problemsOf(() =>
+      fromForwardedField({ field: 'X-Cert', format: 'pem', trust: { peers: ['10.1.2.3'] }, ...options } as never),
+    );
+    expect(problems).toEqual([expect.stringMatching(message)]);
+    expect(problems[0]).toContain(`- fromForwardedField.${at}: is `);
+    expect(problems[0]).not.toContain(SECRET);
+  });
+
+  it('fields that presets read are among them', () => {
+    const trust = { peers: ['10.1.2.3'] };
+    expect(problemsOf(() => rfc9440({ trust, field: 'client-cert-chain' }))).toEqual([expect.stringContaining('rfc9440.field already')]);
+    expect(problemsOf(() => nginx({ trust, field: 'X-SSL-Verify', verified: true }))).toEqual([
+      expect.stringContaining('nginx.field already'),
+    ]);
+  });
+
+  it('of Istio, the peers alone: the peer is the sidecar, whoever sent the request to it', () => {
+    const problems = (trust: EdgeTrust): string[] => problemsOf(() => istio({ trust }));
+    expect(problems({ peers: ['127.0.0.1'] })).toEqual([expect.stringMatching(/^- istio\.trust: is an object\. The peer is the sidecar/)]);
+    expect(problems({ peers: ['127.0.0.1'], secret: { field: 'k', values: [SECRET] } })).toEqual([]);
+    expect(problems(secret('k'))).toEqual([]);
+    expect(problemsOf(() => istio({ trust: dangerouslyTrustEveryPeer() }))).toEqual([]);
   });
 
   it.each([[['*']], [['']], [[]], ['SUCCESS'], [undefined], [[7]]])('in place of the values of a verdict: %j', (values) => {

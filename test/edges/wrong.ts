@@ -29,6 +29,19 @@ const HAPROXY = {
   owner: true,
 } as const;
 const SET_IN_NGINX = '        proxy_set_header X-SSL-Cert $ssl_client_escaped_cert;\n';
+/** Before the right one, and so that of clients who name none that nginx knows. */
+const OTHER_HOST = `server {
+    listen 443 ssl http2;
+    server_name old.example.com;
+    ssl_certificate /etc/holdfast/server.crt;
+    ssl_certificate_key /etc/holdfast/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    location / {
+        proxy_pass http://api;
+        proxy_set_header Edge-Secret "change-me-change-me-change-me-42";
+    }
+}
+`;
 const SET_IN_HAPROXY = 'set-header X-SSL-Client-Cert %[ssl_c_der,base64]';
 const ACCEPTED_BY_HAPROXY = 'verify optional ca-file /etc/holdfast/clients-ca.crt ca-ignore-err all crt-ignore-err all';
 
@@ -40,6 +53,13 @@ export const WRONG_EDGES: readonly WrongEdge[] = [
       [SET_IN_NGINX, ''],
       ['    location / {\n', `${SET_IN_NGINX}    location / {\n`],
     ],
+    thief: 'nobody',
+    owner: false,
+  },
+  {
+    ...NGINX,
+    title: 'nginx has another virtual host that leads to the API, does not ask for certificates there, and does not set the field',
+    changes: [['upstream api {', `${OTHER_HOST}upstream api {`]],
     thief: 'nobody',
     owner: false,
   },

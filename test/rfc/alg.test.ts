@@ -290,7 +290,7 @@ describe('keys of proofs that are kept', () => {
       origins: [{ origin: 'https://rs.example.com', prefix: '' }],
       resource: 'x',
     };
-    const method = dpop(settings, keys);
+    const method = dpop(settings, keys, rs.clock.now);
     const confirm = async (text: string, thumbprint: string): Promise<string> => {
       const request = {
         method: 'GET',

@@ -6,7 +6,7 @@ import { createServer as createTcpServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import type { JWK } from 'jose';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { certificateOf, type Fetch, protectedResource, type ProtectedResourceOptions } from '@holdfast/core';
 import { createClock } from '@holdfast/test-support/clock';
 import { type Issuer, type IssuerOptions, startIssuer } from '@holdfast/test-support/issuer';
@@ -40,6 +40,19 @@ function recordingFetch(): { fetch: Fetch; urls: string[] } {
       return fetch(url, init);
     },
   };
+}
+
+/** A program of its own runs what was built: plain Node reads no TypeScript. */
+async function run(program: string, argument: string): Promise<{ output: string; code: number | null }> {
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program, argument], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => output.push(chunk));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { output: Buffer.concat(output).toString(), code };
 }
 
 describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
@@ -228,6 +241,23 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       expectUnavailable(await api.ask(`Bearer ${await issuer.token()}`));
       expect(recording.urls.every((url) => url.startsWith(`${issuer.url}/.well-known/`))).toBe(true);
       expect(recording.urls.length).toBeGreaterThan(0);
+    });
+
+    it('DIS-06 http on the loopback interface is for issuers there: for one on https it is refused, and not fetched', async () => {
+      const asked: string[] = [];
+      const resource = protectedResource({
+        issuer: 'https://as.example.com',
+        audience: AUDIENCE,
+        fetch: async (url) => {
+          asked.push(url);
+          return Response.json({ issuer: 'https://as.example.com', jwks_uri: 'http://127.0.0.1/jwks', keys: [] });
+        },
+      });
+      await expect(resource.ready()).rejects.toThrow(/jwks_uri is not an https URL/);
+      expect(asked).toEqual(
+        ['oauth-authorization-server', 'openid-configuration'].map((name) => `https://as.example.com/.well-known/${name}`),
+      );
+      await resource.close();
     });
 
     it.each([
@@ -476,11 +506,12 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
   describe('Unknown keys', () => {
     const madeUp = (issuer: Issuer): string =>
       `Bearer ${unsignedJwt({ typ: 'at+jwt', alg: 'ES256', kid: randomUUID() }, { iss: issuer.url, aud: AUDIENCE, exp: NOW + 300 }, 'A'.repeat(86))}`;
-    const statusOf = async (api: Api): Promise<number> => {
-      const response = await fetch(`http://127.0.0.1:${api.port}/r`, { headers: { authorization: madeUp(api.issuer) } });
+    const statusWith = async (api: Api, authorization: string): Promise<number> => {
+      const response = await fetch(`http://127.0.0.1:${api.port}/r`, { headers: { authorization } });
       await response.arrayBuffer();
       return response.status;
     };
+    const statusOf = (api: Api): Promise<number> => statusWith(api, madeUp(api.issuer));
 
     it('DIS-07 a key that was added is found by the first token that it signed', async () => {
       const issuer = await issuerOf();
@@ -530,6 +561,93 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       expect(await ask(api, { exp: NOW + 999 }, {}, { key: added })).toBe(UNKNOWN_KEY);
       api.clock.advance(1);
       expect(await ask(api, { exp: NOW + 999 }, {}, { key: added })).toBe(GRANTED);
+    });
+
+    const SIGNATURE = '401 | Bearer invalid_token | token.signature';
+    /** Names a key that is known, and is not by it. */
+    const forged = (issuer: Issuer): string =>
+      `Bearer ${unsignedJwt({ typ: 'at+jwt', alg: 'ES256', kid: issuer.keys[0]?.kid }, { iss: issuer.url, aud: AUDIENCE, exp: NOW + 300, jti: randomUUID() }, 'A'.repeat(86))}`;
+
+    it.each([['one'], [undefined]])(
+      'DIS-07 DIS-10 a key that took the place of another, both with the kid %s, is found by the first token that it signed',
+      async (kid) => {
+        const issuer = await issuerOf({ algorithms: [] });
+        const old = await issuer.addKey('ES256', { kid });
+        const api = await apiOf(issuer);
+        const token = await issuer.token();
+        expect(verdictOf(await api.ask(`Bearer ${token}`))).toBe(GRANTED);
+        issuer.keys.splice(0, 1, await generateSigningKey('ES256', kid));
+        // The keys were fetched within the cooldown.
+        expect([await ask(api), jwksRequests(issuer)]).toEqual([SIGNATURE, 1]);
+        api.clock.advance(30);
+        expect([await ask(api), jwksRequests(issuer)]).toEqual([GRANTED, 2]);
+        expect([verdictOf(await api.ask(`Bearer ${token}`)), await ask(api, {}, {}, { key: old })]).toEqual([SIGNATURE, SIGNATURE]);
+        expect(jwksRequests(issuer)).toBe(2);
+      },
+    );
+
+    it('DIS-07 1,000 bad signatures, one after the other, cost one fetch a cooldown, and good tokens pass among them', async () => {
+      const issuer = await issuerOf();
+      const api = await apiOf(issuer);
+      expect(await ask(api)).toBe(GRANTED);
+      for (let count = 0; count < 500; count += 1) expect((await api.ask(forged(issuer))).status).toBe(401);
+      expect(jwksRequests(issuer)).toBe(1);
+      api.clock.advance(30);
+      for (let count = 0; count < 500; count += 1) expect((await api.ask(forged(issuer))).status).toBe(401);
+      expect([await ask(api), jwksRequests(issuer)]).toEqual([GRANTED, 2]);
+    });
+
+    it('DIS-07 100 bad signatures and 100 tokens of a key that took the place of another at once: one fetch, and these pass', async () => {
+      const issuer = await issuerOf();
+      const api = await apiOf(issuer);
+      expect(await ask(api)).toBe(GRANTED);
+      const [old] = issuer.keys;
+      issuer.keys.splice(0, 1, await generateSigningKey('ES256', old?.kid));
+      api.clock.advance(30);
+      const statuses = async (authorizations: readonly string[]): Promise<Set<number>> =>
+        new Set(await Promise.all(authorizations.map((authorization) => statusWith(api, authorization))));
+      const good = await Promise.all(Array.from({ length: 100 }, async () => `Bearer ${await issuer.token()}`));
+      expect(await Promise.all([statuses(Array.from({ length: 100 }, () => forged(issuer))), statuses(good)])).toEqual([
+        new Set([401]),
+        new Set([200]),
+      ]);
+      expect(jwksRequests(issuer)).toBe(2);
+    });
+
+    it('DIS-07 while a bad signature has us look again, good tokens pass, and those of the new key wait for it', async () => {
+      const issuer = await issuerOf();
+      const api = await apiOf(issuer);
+      expect(await ask(api)).toBe(GRANTED);
+      let answer = (): void => {};
+      issuer.answer = (_request, response, path) => {
+        if (path !== '/jwks') return false;
+        answer = () => {
+          response.writeHead(200, { 'content-type': 'application/json' });
+          response.end(JSON.stringify({ keys: issuer.keys.map(({ publicJwk }) => publicJwk) }));
+        };
+        return true;
+      };
+      api.clock.advance(30);
+      const asked = issuer.nextRequest('/jwks');
+      const bad = statusWith(api, forged(issuer));
+      await asked;
+      const [old] = issuer.keys;
+      const twin = await generateSigningKey('ES256', old?.kid);
+      const early = statusWith(api, `Bearer ${await issuer.token({}, {}, { key: twin })}`);
+      expect(await statusWith(api, `Bearer ${await issuer.token()}`)).toBe(200);
+      issuer.keys.push(twin);
+      answer();
+      expect([await bad, await early, jwksRequests(issuer)]).toEqual([401, 200, 2]);
+    });
+
+    it('DIS-07 a bad signature is a bad token also while the issuer is away', async () => {
+      const issuer = await issuerOf();
+      const api = await apiOf(issuer);
+      expect(await ask(api)).toBe(GRANTED);
+      await api.middleware.close();
+      await issuer.down();
+      api.clock.advance(30);
+      expect([verdictOf(await api.ask(forged(issuer))), await ask(api)]).toEqual([SIGNATURE, GRANTED]);
     });
 
     it('100 first requests at once: one fetch of the metadata, one of the keys', async () => {
@@ -633,28 +751,159 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       // And the next failure begins from the start.
       await issuer.down();
       api.clock.advance(3600);
-      expect(await attempts()).toEqual([1, '1']);
+      // The metadata, and the keys where they were.
+      expect(await attempts()).toEqual([2, '1']);
     });
 
-    it('metadata is read again when the keys are no longer where they were', async () => {
+    /** The issuer says that its keys are at `/moved`, and `former` tells what becomes of the former place. */
+    const move = (issuer: Issuer, former: () => unknown): void => {
+      issuer.metadata['jwks_uri'] = `${issuer.url}/moved`;
+      const moved = issuer.keys;
+      issuer.answer = (_request, response, path) => {
+        const keys = path === '/moved' ? moved.map(({ publicJwk }) => publicJwk) : path === '/jwks' ? former() : undefined;
+        if (keys === undefined) return false;
+        response.writeHead(keys === null ? 410 : 200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
+        return true;
+      };
+    };
+
+    it.each([
+      ['answers no more', () => null],
+      ['goes on answering as before', (old: SigningKeyPair[]) => old.map(({ publicJwk }) => publicJwk)],
+    ])(
+      'DIS-07 keys are found where the metadata says now, and a key that was left behind verifies nothing: the former place %s',
+      async (_what, former) => {
+        const issuer = await issuerOf();
+        const api = await apiOf(issuer);
+        const token = await issuer.token(long);
+        expect(verdictOf(await api.ask(`Bearer ${token}`))).toBe(GRANTED);
+        await api.middleware.close();
+        const old = issuer.keys.splice(0);
+        const added = await issuer.addKey('ES256');
+        move(issuer, () => former(old));
+        const before = issuer.requests.length;
+        api.clock.advance(30);
+        expect(await ask(api, long, {}, { key: added })).toBe(GRANTED);
+        expect(issuer.requests.slice(before)).toEqual(['/.well-known/oauth-authorization-server', '/moved']);
+        expect(verdictOf(await api.ask(`Bearer ${token}`))).toBe(UNKNOWN_KEY);
+      },
+    );
+
+    it('DIS-07 a move is noticed by the timer too, so that a key that was left behind is not used for long', async () => {
+      const issuer = await issuerOf();
+      const [old] = issuer.keys;
+      const api = await apiOf(issuer, { keys: { freshFor: 1 } });
+      const token = await issuer.token();
+      expect(verdictOf(await api.ask(`Bearer ${token}`))).toBe(GRANTED);
+      issuer.keys.splice(0);
+      const added = await issuer.addKey('ES256');
+      move(issuer, () => [old?.publicJwk]);
+      await issuer.nextRequest('/moved');
+      // Waits for that fetch if it is still under way.
+      expect(await ask(api, {}, {}, { key: added })).toBe(GRANTED);
+      expect(verdictOf(await api.ask(`Bearer ${token}`))).toBe(UNKNOWN_KEY);
+    });
+
+    it.each<[string, (issuer: Issuer) => unknown]>([
+      ['cannot be had', (issuer) => issuer.locations.clear()],
+      ['is of another', (issuer) => Object.assign(issuer.metadata, { issuer: 'https://evil.example', jwks_uri: `${issuer.url}/evil` })],
+      ['names no secure place', (issuer) => (issuer.metadata['jwks_uri'] = 'http://keys.example.com/jwks')],
+    ])('DIS-03 DIS-08 keys are where they were while the metadata %s', async (_what, spoil) => {
       const issuer = await issuerOf();
       const api = await apiOf(issuer);
       expect(await ask(api, long)).toBe(GRANTED);
-      await api.middleware.close();
-      issuer.metadata['jwks_uri'] = `${issuer.url}/moved`;
-      issuer.answer = (_request, response, path) => {
-        if (path === '/jwks') response.writeHead(410).end();
-        else if (path === '/moved') {
-          response.writeHead(200, { 'content-type': 'application/json' });
-          response.end(JSON.stringify({ keys: issuer.keys.map(({ publicJwk }) => publicJwk) }));
-        } else return false;
-        return true;
-      };
+      spoil(issuer);
       const added = await issuer.addKey('ES256');
       api.clock.advance(30);
-      expectUnavailable(await api.ask(`Bearer ${await issuer.token(long, {}, { key: added })}`));
-      api.clock.advance(30);
       expect(await ask(api, long, {}, { key: added })).toBe(GRANTED);
+      expect(issuer.requests.filter((path) => !path.includes('.well-known'))).toEqual(['/jwks', '/jwks']);
+    });
+
+    it.each([
+      ['none', () => []],
+      ['one that is for encryption', (issuer: Issuer) => [{ ...issuer.keys[0]?.publicJwk, use: 'enc' }]],
+    ])(
+      'DIS-08 a set that has no key that can verify for a moment, but %s, is a failed fetch: what is known is used on',
+      async (_what, keysOf) => {
+        const issuer = await issuerOf();
+        const api = await apiOf(issuer, { cache: false });
+        expect(await ask(api, long)).toBe(GRANTED);
+        await api.middleware.close();
+        issuer.answer = (_request, response, path) =>
+          path === '/jwks' &&
+          (response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys: keysOf(issuer) })), true);
+        api.clock.advance(30);
+        const added = await generateSigningKey('ES256', 'added');
+        expectUnavailable(await api.ask(`Bearer ${await issuer.token(long, {}, { key: added })}`));
+        expect(jwksRequests(issuer)).toBe(2);
+        for (const seconds of [31, 1000, 3599]) {
+          api.clock.set(NOW + seconds);
+          expect([seconds, await ask(api, long)]).toEqual([seconds, GRANTED]);
+        }
+        api.clock.set(NOW + 3600);
+        expectUnavailable(await api.ask(`Bearer ${await issuer.token(long)}`));
+        issuer.answer = undefined;
+        issuer.keys.push(added);
+        api.clock.advance(30);
+        expect([await ask(api, long), await ask(api, long, {}, { key: added })]).toEqual([GRANTED, GRANTED]);
+      },
+    );
+
+    it('keys are fetched before they are no longer fresh, so that no request waits for them', async () => {
+      const { publicJwk } = await generateSigningKey('ES256', 'a');
+      let fetches = 0;
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const resource = protectedResource({
+        issuer: 'https://as.example.com',
+        audience: AUDIENCE,
+        keys: { uri: 'https://as.example.com/jwks', freshFor: 600 },
+        now: createClock(NOW).now,
+        fetch: async () => {
+          fetches += 1;
+          return Response.json({ keys: [publicJwk] });
+        },
+      });
+      try {
+        await resource.ready();
+        await vi.advanceTimersByTimeAsync(300_000);
+        expect(fetches).toBe(1);
+        await vi.advanceTimersByTimeAsync(299_999);
+        expect(fetches).toBe(2);
+      } finally {
+        await resource.close();
+        vi.useRealTimers();
+      }
+    });
+
+    it('a clock that fails when the timer asks it does not end the process, and keys are fetched again when it is well', async () => {
+      const issuer = await issuerOf();
+      const program = `
+        import { protectedResource } from '@holdfast/core';
+        const waiting = setInterval(() => {}, 1000);
+        let [broken, failed] = [false, false];
+        const resource = protectedResource({
+          issuer: process.argv[1],
+          audience: 'https://rs.example.com',
+          keys: { freshFor: 1 },
+          now: () => {
+            if (!broken) return Date.now() / 1000;
+            broken = false;
+            failed = true;
+            return NaN;
+          },
+          fetch: (url, init) => {
+            if (failed) {
+              process.stdout.write('fetched again');
+              clearInterval(waiting);
+            }
+            return fetch(url, init);
+          },
+        });
+        await resource.ready();
+        broken = true;
+      `;
+      const { output, code } = await run(program, issuer.url);
+      expect([output, code]).toEqual([expect.stringMatching(/^fetched again/), 0]);
     });
   });
 
@@ -804,6 +1053,7 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
       const [key] = issuer.keys.splice(0);
       const api = await apiOf(issuer);
       expect(await ask(api, {}, {}, key && { key })).toBe(UNKNOWN_KEY);
+      await expect(api.middleware.ready()).rejects.toThrow(/none of the keys/);
     });
   });
 
@@ -989,16 +1239,7 @@ describe('DIS: metadata and keys of the issuer (RFC 8414, RFC 7517)', () => {
         await resource.ready();
         process.stdout.write('ready');
       `;
-      // A program of its own runs what was built: plain Node reads no TypeScript.
-      const child = spawn(process.execPath, ['--input-type=module', '--eval', program, issuer.url], {
-        cwd: fileURLToPath(new URL('..', import.meta.url)),
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      const output: Buffer[] = [];
-      child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
-      child.stderr.on('data', (chunk: Buffer) => output.push(chunk));
-      const [code] = (await once(child, 'close')) as [number | null];
-      expect([Buffer.concat(output).toString(), code]).toEqual(['ready', 0]);
+      expect(await run(program, issuer.url)).toEqual({ output: 'ready', code: 0 });
     });
 
     it('keys.uri: the keys from there, without metadata; behind an https server of a private CA by a fetch of the application', async () => {

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { fromTls } from '@holdfast/express';
-import { type DpopKey, generateDpopKey } from '@holdfast/test-support/dpop';
+import { type DpopKey, generateDpopKey, type ProofOptions } from '@holdfast/test-support/dpop';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type Resource, startResource } from './resource.ts';
+import { type Answer, type Resource, startResource } from './resource.ts';
 
 /*
  * Every combination of scheme, binding and evidence. What may pass is a list, so that a combination that passes for a reason
@@ -38,15 +38,20 @@ const PROOFS = [
   'other key in jwk',
   'other token',
   'other method',
+  'other target',
   'bad signature',
   'old',
+  'early',
+  'replayed',
   'two',
   'none',
 ] as const;
+/** Where nonces are required; elsewhere a nonce is ignored. */
+const PROOFS_WITHOUT_NONCE = ['good, without a nonce', 'good, with a nonce of another resource'] as const;
 const CERTIFICATES = ['right', 'other', 'none'] as const;
 
 type Binding = (typeof BINDINGS)[number];
-type Proof = (typeof PROOFS)[number];
+type Proof = (typeof PROOFS)[number] | (typeof PROOFS_WITHOUT_NONCE)[number];
 type Certificate = (typeof CERTIFICATES)[number];
 
 /** [scheme, binding, proof, certificate]; `any` is every one of them. */
@@ -65,6 +70,9 @@ let right: Identity;
 let other: Identity;
 let otherKey: DpopKey;
 const resources = new Map<string, Resource>();
+/** What a resource asks for, where it asks for nonces, and what another one does. */
+const nonces = new Map<Resource, string>();
+const FOREIGN_NONCE = 'a-nonce-that-another-resource-gave-out-for-its-own';
 
 beforeAll(async () => {
   pki = await createPki();
@@ -80,6 +88,9 @@ beforeAll(async () => {
     resources.set(name, await startResource({ like: mixed, tls: pki, options: { certificate: fromTls(), ...options } }));
   }
   resources.set('DPoP without certificates', await startResource({ like: mixed, tls: pki }));
+  const asking = await startResource({ like: mixed, tls: pki, options: { certificate: fromTls(), dpop: { nonce: 'required' } } });
+  resources.set('with nonces', asking);
+  nonces.set(asking, (await asking.present(await asking.token())).lines('dpop-nonce')[0] ?? '');
 });
 afterAll(async () => {
   for (const resource of [...resources.values()].toReversed()) await resource.close();
@@ -111,45 +122,69 @@ function claimsOf(binding: Binding, jkt: string): object {
   return table[binding];
 }
 
-async function proofLines(resource: Resource, kind: Proof, token: string): Promise<string[]> {
+async function proofLines(resource: Resource, kind: Proof, token: string, use: (proof: string) => Promise<unknown>): Promise<string[]> {
+  const nonce = nonces.get(resource);
+  const proof = (changes: Partial<ProofOptions> = {}, own: string | undefined = nonce): string =>
+    resource.proof(token, { ...changes, claims: own === undefined ? {} : { nonce: own } });
   switch (kind) {
     case 'good':
-      return [resource.proof(token)];
+      return [proof()];
     case 'missing':
     case 'none':
       return kind === 'none' ? ['none'] : [];
     case 'other key':
-      return [resource.proof(token, { key: otherKey })];
+      return [proof({ key: otherKey })];
     case 'other key in jwk':
-      return [resource.proof(token, { signer: otherKey })];
+      return [proof({ signer: otherKey })];
     case 'other token':
-      return [resource.proof(await resource.token())];
+      return [proof({ token: await resource.token() })];
     case 'other method':
-      return [resource.proof(token, { htm: 'POST' })];
+      return [proof({ htm: 'POST' })];
+    case 'other target':
+      return [proof({ htu: 'https://rs.example.com/other' })];
     case 'bad signature':
-      return [resource.proof(token).replace(/.{9}$/, 'AAAAAAAAA')];
+      return [proof().replace(/.{9}$/, 'AAAAAAAAA')];
     case 'old':
-      return [resource.proof(token, { iat: 0 })];
+      return [proof({ iat: 0 })];
+    case 'early':
+      return [proof({ iat: resource.clock.now() + 61 })];
+    case 'replayed': {
+      const used = proof();
+      await use(used);
+      return [used];
+    }
     case 'two':
-      return [resource.proof(token), resource.proof(token)];
+      return [proof(), proof()];
+    case 'good, without a nonce':
+      return [resource.proof(token)];
+    case 'good, with a nonce of another resource':
+      return [proof({}, FOREIGN_NONCE)];
   }
+}
+
+function proofsFor(resource: Resource): readonly Proof[] {
+  return nonces.has(resource) ? [...PROOFS, ...PROOFS_WITHOUT_NONCE] : PROOFS;
 }
 
 async function passing(resource: Resource): Promise<{ passed: string[]; refused: Set<string> }> {
   const passed: string[] = [];
   const refused = new Set<string>();
   const connections: Record<Certificate, { socket?: Socket }> = { right: {}, other: {}, none: {} };
+  const owners: Record<Certificate, { socket?: Socket }> = { right: {}, other: {}, none: {} };
+  const owner = { cert: right.cert, key: right.key };
   for (const binding of BINDINGS) {
     const token = await resource.token(claimsOf(binding, resource.key.thumbprint));
     await Promise.all(
       CERTIFICATES.map(async (certificate) => {
         const identity = { right, other, none: undefined }[certificate];
         for (const scheme of SCHEMES) {
-          for (const proof of PROOFS) {
+          for (const proof of proofsFor(resource)) {
+            const use = (used: string): Promise<Answer> =>
+              resource.send({ token, proof: used, connection: owners[certificate], tls: owner });
             const answer = await resource.send({
               scheme,
               token,
-              proof: await proofLines(resource, proof, token),
+              proof: await proofLines(resource, proof, token, use),
               connection: connections[certificate],
               ...(identity && { tls: { cert: identity.cert, key: identity.key } }),
             });
@@ -160,21 +195,27 @@ async function passing(resource: Resource): Promise<{ passed: string[]; refused:
       }),
     );
   }
-  for (const { socket } of Object.values(connections)) socket?.destroy();
+  for (const { socket } of [...Object.values(connections), ...Object.values(owners)]) socket?.destroy();
   return { passed: passed.toSorted(), refused };
 }
 
-function expected(keep: (row: { scheme: string; binding: Binding; proof: string; certificate: Certificate }) => boolean): string[] {
+function expected(
+  proofs: readonly Proof[],
+  keep: (row: { scheme: string; binding: Binding; proof: string; certificate: Certificate }) => boolean,
+): string[] {
   return MAY_PASS.flatMap(([scheme, binding, proof, certificate]) =>
-    PROOFS.filter((one) => proof === 'any' || proof === one).flatMap((one) =>
-      CERTIFICATES.filter((cert) => certificate === 'any' || certificate === cert)
-        .filter((cert) => keep({ scheme, binding, proof: one, certificate: cert }))
-        .map((cert) => [scheme, binding, one, cert].join(' | ')),
-    ),
+    proofs
+      .filter((one) => proof === 'any' || proof === one)
+      .flatMap((one) =>
+        CERTIFICATES.filter((cert) => certificate === 'any' || certificate === cert)
+          .filter((cert) => keep({ scheme, binding, proof: one, certificate: cert }))
+          .map((cert) => [scheme, binding, one, cert].join(' | ')),
+      ),
   ).toSorted();
 }
 
 const COUNT = SCHEMES.length * BINDINGS.length * PROOFS.length * CERTIFICATES.length;
+const REFUSED = /^401 (?:NONE|[BD]:(?:invalid_token|invalid_dpop_proof))$/;
 
 it.each([
   ['mixed', () => true],
@@ -182,14 +223,16 @@ it.each([
   ['DPoP only', ({ scheme }: { scheme: string }) => scheme === 'DPoP'],
   ['certificates only', ({ scheme }: { scheme: string }) => scheme === 'Bearer'],
   ['DPoP without certificates', ({ binding }: { binding: Binding }) => !['x5t', 'x5t and unknown', 'both'].includes(binding)],
+  ['with nonces', () => true],
 ] as const)(
-  `CNF-01 to CNF-11: of all ${COUNT} combinations, a resource of the kind "%s" grants those that are listed`,
+  `CNF-01 to CNF-11: of all ${COUNT} combinations and more, a resource of the kind "%s" grants those that are listed`,
   async (name, keep) => {
     const resource = resources.get(name);
     if (resource === undefined) throw new Error(name);
     const { passed, refused } = await passing(resource);
-    expect(passed).toEqual(expected(keep));
-    for (const outcome of refused) expect(outcome).toMatch(/^401 (?:NONE|[BD]:(?:invalid_token|invalid_dpop_proof))$/);
+    expect(passed).toEqual(expected(proofsFor(resource), keep));
+    const others = [...refused].filter((outcome) => !REFUSED.test(outcome));
+    expect(others).toEqual(nonces.has(resource) ? ['401 D:use_dpop_nonce'] : []);
   },
   60_000,
 );

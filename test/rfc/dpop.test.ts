@@ -1,12 +1,13 @@
 import { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
 import { createServer } from 'node:http';
+import type { ProtectedResourceRequest } from '@holdfast/core';
 import { athOf, generateDpopKey, makeProof, privateJwkOf } from '@holdfast/test-support/dpop';
 import { base64url, hmac, jwtOfSegments, nonCanonical, rawJwt, unsignedJwt } from '@holdfast/test-support/jwt';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { rawRequest } from '@holdfast/test-support/raw-request';
 import express from 'express';
 import * as fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
 import { oneRoute, type Resource, startResource } from './resource.ts';
 
@@ -60,10 +61,23 @@ describe('the form of a proof', () => {
   });
 
   it('EXT-16, EXT-21 reads no token from a query or a form, with or without a proof', async () => {
-    const form = { method: 'POST', lines: ['Content-Type: application/x-www-form-urlencoded', 'Content-Length: 0'] };
-    expect((await rs.send({ ...form, target: `/r?access_token=${token}`, proof: rs.proof(token, { htm: 'POST' }) })).outcome).toBe(
-      '401 NONE',
-    );
+    const parsing = await startResource({
+      like: rs,
+      build: (app, options) => {
+        // The form is there to be read.
+        app.use(express.urlencoded({ extended: false }));
+        oneRoute(app, options);
+      },
+    });
+    const body = `access_token=${token}`;
+    const form = { method: 'POST', lines: ['Content-Type: application/x-www-form-urlencoded', `Content-Length: ${body.length}`], body };
+    for (const proof of [[], rs.proof(token, { htm: 'POST' })]) {
+      expect((await parsing.send({ ...form, proof })).outcome).toBe('401 NONE');
+      expect((await parsing.send({ target: `/r?access_token=${token}`, proof })).outcome).toBe('401 NONE');
+    }
+    // Where a token stands in the field too, it is that alone which counts.
+    expect((await parsing.send({ ...form, token, proof: rs.proof(token, { htm: 'POST' }) })).outcome).toBe('200');
+    await parsing.close();
     expect((await rs.present(token, {}, { target: '/r?access_token=x' })).outcome).toBe('400 D:invalid_request');
   });
 
@@ -329,6 +343,30 @@ describe('what a proof is for', () => {
     expect((await rs.present(token, { htm: 'POST' }, { method: 'POST', lines: override })).outcome).toBe('200');
   });
 
+  it('DPOP-11 holds with method-override before it, which keeps the method on the wire as originalMethod', async () => {
+    let methods: unknown[] = [];
+    const overriding = await startResource({
+      like: rs,
+      build: (app, options) => {
+        // What method-override 3 does.
+        app.use((request: express.Request & { originalMethod?: string }, _response, next) => {
+          request.originalMethod ||= request.method;
+          const other = request.get('x-http-method-override');
+          if (request.originalMethod === 'POST' && other !== undefined) request.method = other.toUpperCase();
+          methods = [request.originalMethod, request.method];
+          next();
+        });
+        oneRoute(app, options);
+      },
+    });
+    const sent = { method: 'POST', lines: ['X-HTTP-Method-Override: delete', 'Content-Length: 0'] };
+    expect((await overriding.present(token, { htm: 'DELETE' }, sent)).outcome).toBe(BAD_PROOF);
+    expect(overriding.events.at(-1)).toMatchObject({ reason: 'dpop.htm', expected: 'POST', received: 'DELETE' });
+    expect((await overriding.present(token, { htm: 'POST' }, sent)).outcome).toBe('200');
+    expect(methods).toEqual(['POST', 'DELETE']);
+    await overriding.close();
+  });
+
   it('DPOP-12, DPOP-13 ignore query and fragment, of the request and of htu', async () => {
     expect((await rs.present(token, {}, { target: '/r?x=1' })).outcome).toBe('200');
     for (const htu of [
@@ -401,15 +439,76 @@ describe('what a proof is for', () => {
     expect((await rs.present(token, {}, spoofed)).outcome).toBe('200');
   });
 
-  it('tells in the event which htu was expected and which received, without query or user', async () => {
-    await rs.present(token, { htu: 'http://RS.example.com:80/r?hush=1#f' }, { target: '/r?hush=2' });
-    expect(rs.events.at(-1)).toMatchObject({
-      reason: 'dpop.htu',
-      expected: 'https://rs.example.com/r',
-      received: 'http://rs.example.com/r',
-    });
-    await rs.present(token, { htu: 'https://user:hush@rs.example.com/r' });
+  it('tells in the event which htu was expected and which received, as far as they differ, and never a query, a fragment or a user', async () => {
+    const told = async (htu: string, target: string): Promise<unknown> => {
+      await rs.present(token, { htu }, { target });
+      const event = rs.events.at(-1);
+      expect(event?.reason).toBe('dpop.htu');
+      return [event?.expected, event?.received];
+    };
+    const origin = 'https://rs.example.com';
+    expect(await told('http://RS.example.com:80/users/hush?hush=1#hush', '/users/hush?hush=2')).toEqual([origin, 'http://rs.example.com']);
+    expect(await told(`${origin}/v1/users/hush`, '/users/hush')).toEqual([`${origin}/users/…`, `${origin}/v1/…`]);
+    expect(await told(`${origin}/users/1/`, '/users/1')).toEqual([`${origin}/users/1`, `${origin}/users/1/`]);
+    expect(await told(`${origin}/users/1/reset/hush`, '/users/2/reset/hush')).toEqual([`${origin}/users/2/…`, `${origin}/users/1/…`]);
+    expect(await told('https://evil.example/a?hush#hush', '/b?hush')).toEqual([`${origin}/b`, 'https://evil.example/a']);
+    expect(await told('https://user:hush@rs.example.com/r', '/hush')).toEqual([origin, 'no absolute http(s) URI']);
+    expect(await told(`${origin}/hush`, '*')).toEqual(['no URI of this resource: the request target names another', origin]);
+    const long = 'a'.repeat(300);
+    const cut = `${origin}/${'a'.repeat(77)}…${'a'.repeat(98)}`;
+    expect(await told(`${origin}/${long}/1`, `/${long}/2`)).toEqual([`${cut}/2`, `${cut}/1`]);
     expect(JSON.stringify(rs.events)).not.toContain('hush');
+  });
+
+  it('ALG-09, DPOP-16 refuses an authority that is longer than any, in htu and in Host, and spends nothing on it', async () => {
+    const { mismatchedTarget, normaliseTargetUri, readOrigin } = await import('../../packages/core/src/confirmation/htu.ts');
+    let parsed = 0;
+    vi.stubGlobal(
+      'URL',
+      class extends URL {
+        constructor(url: string) {
+          parsed += 1;
+          super(url);
+        }
+        static override canParse(url: string): boolean {
+          parsed += 1;
+          return super.canParse(url);
+        }
+      },
+    );
+    onTestFinished(() => void vi.unstubAllGlobals());
+    // Letters of a name that all differ: what turns them into A-labels takes the square of their number.
+    const letters = (count: number): string => Array.from({ length: count }, (_, i) => String.fromCharCode(0x4e00 + i * 7)).join('');
+    expect(normaliseTargetUri(`https://${letters(10)}/r`)).toMatch(/^https:\/\/xn--/);
+    expect(parsed).toBe(1);
+    for (const name of [letters(256), letters(2_600), `${letters(10)}.`.repeat(24), 'a'.repeat(262), `a:${'0'.repeat(300)}`]) {
+      expect(normaliseTargetUri(`https://${name}/r`)).toBeUndefined();
+    }
+    const origins = ['https://a.example', 'https://b.example', 'https://c.example']
+      .map((url) => readOrigin(url))
+      .filter((one) => one !== undefined);
+    expect(origins).toHaveLength(3);
+    const request = (host: string): ProtectedResourceRequest => ({
+      method: 'GET',
+      target: '/r',
+      fieldLines: (name) => (name === 'host' ? [host] : []),
+      connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
+    });
+    expect(mismatchedTarget('https://b.example/r', request('\u00e9'.repeat(12_000)), origins)).toBeUndefined();
+    expect(parsed).toBe(1);
+    // Once for the line, not for each origin.
+    expect(mismatchedTarget('https://b.example/r', request('\u00e9'.repeat(100)), origins)).toBeUndefined();
+    expect(parsed).toBe(2);
+    expect((await rs.present(token, { htu: `https://${letters(1_500)}/r` })).outcome).toBe(BAD_PROOF);
+    expect(rs.events.at(-1)).toMatchObject({ reason: 'dpop.htu', received: 'no absolute http(s) URI' });
+  });
+
+  it('DPOP-16 a target that no URI can have is met by no htu, not by the same text either', async () => {
+    for (const target of ['/a\\b', '/a\\..\\r', '/a#b']) {
+      for (const htu of [`https://rs.example.com${target}`, 'https://rs.example.com/a', 'https://rs.example.com/a/b']) {
+        expect((await rs.present(token, { htu }, { target })).outcome).toBe(BAD_PROOF);
+      }
+    }
   });
 
   it.each([
@@ -457,6 +556,25 @@ describe('what a proof is for', () => {
       await own.close();
     },
   );
+
+  it('DPOP-19, NEW-02 with the profile mcp the window is 300 s back and 60 s ahead, and can be made up to 300 s each, and no wider', async () => {
+    const accepted = async (window: object | undefined): Promise<number[]> => {
+      const own = await startResource({ like: rs, options: { profiles: ['mcp'], ...(window && { dpop: { window } }) } });
+      const passing: number[] = [];
+      for (const seconds of [-301, -300, -299, -61, -60, 60, 61, 299, 300, 301]) {
+        const { outcome } = await own.present(token, { iat: rs.clock.now() + seconds });
+        if (outcome === '200') passing.push(seconds);
+        else expect(outcome).toBe(BAD_PROOF);
+      }
+      await own.close();
+      return passing;
+    };
+    expect(await accepted(undefined)).toEqual([-300, -299, -61, -60, 60]);
+    expect(await accepted({ future: 300 })).toEqual([-300, -299, -61, -60, 60, 61, 299, 300]);
+    expect(await accepted({ past: 60, future: 60 })).toEqual([-60, 60]);
+    await expect(accepted({ past: 301 })).rejects.toThrow(/dpop\.window\.past/);
+    await expect(accepted({ future: 301 })).rejects.toThrow(/dpop\.window\.future/);
+  });
 
   it('DPOP-20 honours exp and nbf of a proof', async () => {
     const now = rs.clock.now();
@@ -544,9 +662,30 @@ describe('what a proof is for', () => {
     expect((await rs.present(foreign)).outcome).toBe('401 D:invalid_token');
   });
 
-  it('DPOP-33 hashes the token exactly as presented', async () => {
-    expect((await rs.send({ token: `${token}=`, proof: rs.proof(token) })).outcome).toMatch(/^401 D:/);
-    expect((await rs.send({ token: `${token}=`, proof: rs.proof(`${token}=`) })).outcome).toMatch(/^401 D:/);
+  it('DPOP-33 hashes the token exactly as presented, with its padding', async () => {
+    const padded = 'b3BhcXVlLXRva2Vu==';
+    const { issuer } = rs;
+    issuer.metadata['introspection_endpoint'] = `${issuer.url}/introspect`;
+    issuer.answer = (_request, response, path) => {
+      if (path !== '/introspect') return false;
+      const said = { active: true, aud: 'https://rs.example.com', exp: rs.clock.now() + 300, cnf: { jkt: rs.key.thumbprint } };
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(said));
+      return true;
+    };
+    const authentication = { method: 'client_secret_basic', secret: 'hunter2-hunter2' } as const;
+    const asking = await startResource({ like: rs, options: { introspection: { clientId: 'api', authentication } } });
+    const reasonFor = async (hashed: string): Promise<string | undefined> => {
+      expect((await asking.send({ token: padded, proof: rs.proof(hashed) })).outcome).toBe(BAD_PROOF);
+      return asking.events.at(-1)?.reason;
+    };
+    expect((await asking.present(padded)).outcome).toBe('200');
+    expect([await reasonFor(padded.replaceAll('=', '')), await reasonFor(padded.slice(0, -1)), await reasonFor(`${padded}=`)]).toEqual([
+      'dpop.ath',
+      'dpop.ath',
+      'dpop.ath',
+    ]);
+    await asking.close();
+    issuer.answer = undefined;
   });
 
   it('accepts RFC 9449 Figure 13 at its own time, for its own token and key, up to the token itself', async () => {
@@ -557,6 +696,7 @@ describe('what a proof is for', () => {
     const { memoryReplayStore } = await import('@holdfast/core');
     const { compact, jkt, request: given } = vectors.rfc9449_dpop_proofs['fig13-protected-resource-proof'];
     const keys = new ProofKeys();
+    let clock = 0;
     const method = dpop(
       {
         algorithms: ['ES256'],
@@ -568,8 +708,10 @@ describe('what a proof is for', () => {
         resource: 'x',
       },
       keys,
+      () => clock,
     );
     const confirm = async (proofText: string, now: number): Promise<unknown> => {
+      clock = now;
       const request = {
         method: given.method,
         target: '/protectedresource',
@@ -596,10 +738,10 @@ describe('what a proof is for', () => {
   });
 });
 
-describe('DPOP-29, DPOP-35 whatever a client puts into a proof', () => {
+describe('whatever a client puts into a proof', () => {
   const json = fc.jsonValue({ maxDepth: 3 });
 
-  it('any single member of header or claims that is changed is refused with 401, never accepted and never 500', async () => {
+  it('DPOP-29 DPOP-35 any single member of header or claims that is changed is refused with 401, never accepted and never 500', async () => {
     const member = fc.constantFrom(
       'typ',
       'alg',

@@ -1,9 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createServer as createHttp2Server, connect } from 'node:http2';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { protectedResource } from '@holdfast/core';
 import { nodeRequest } from '@holdfast/core/node';
-import { holdfast } from '@holdfast/express';
+import { holdfast, type ResourceEvent } from '@holdfast/express';
 import { generateDpopKey } from '@holdfast/test-support/dpop';
 import { generateSigningKey } from '@holdfast/test-support/jwt';
 import express from 'express';
@@ -127,6 +128,19 @@ describe('target URIs', () => {
     }
   });
 
+  it('EDG-06 a target that leads out of that path by dot segments is none of this resource', async () => {
+    const behind = await start({ publicUrl: 'https://rs.example.com/v1' });
+    for (const target of ['/../r', '/%2e%2e/r', '/%2E./r', '/x/../../r', '/../v10/r', 'https://rs.example.com/r']) {
+      for (const htu of ['https://rs.example.com/r', 'https://rs.example.com/v1/r', `https://rs.example.com/v1${target}`]) {
+        expect(await outcome(behind, htu, { target })).toBe(BAD_PROOF);
+        expect(behind.events.at(-1)).toMatchObject({ reason: 'dpop.htu', expected: expect.stringContaining('no URI of this resource') });
+      }
+    }
+    for (const target of ['/x/../r', '/./r', 'https://rs.example.com/v1/r']) {
+      expect(await outcome(behind, 'https://rs.example.com/v1/r', { target })).toBe('200');
+    }
+  });
+
   it('EDG-07 a target without a path does not break anything', async () => {
     const answer = await rs.present(
       await rs.token(),
@@ -206,6 +220,30 @@ describe('target URIs', () => {
     expect(await outcome(rs, 'https://rs.example.com/b', { target: '/b' })).toBe('200');
   });
 
+  it('EDG-10 a client that the API redirects gets in with a proof for the new URI, and not with the one that it has', async () => {
+    const moved = await start(
+      {},
+      {
+        build: (app, options) => {
+          app.use(holdfast(options));
+          app.get('/a', (_request, response) => response.redirect(308, '/b'));
+          app.get('/b', answerWithAccess(app));
+        },
+      },
+    );
+    const [token, htu] = [await moved.token(), 'https://rs.example.com/a'];
+    const proof = moved.proof(token, { htu });
+    const redirect = await moved.send({ token, proof, target: '/a' });
+    expect([redirect.status, redirect.lines('location')]).toEqual([308, ['/b']]);
+    const target = '/b';
+    // The same one, and another for the same URI: it is the URI that does not fit.
+    for (const kept of [proof, moved.proof(token, { htu })]) {
+      expect((await moved.send({ token, proof: kept, target })).outcome).toBe(BAD_PROOF);
+      expect(moved.events.at(-1)?.reason).toBe('dpop.htu');
+    }
+    expect((await moved.present(token, { htu: 'https://rs.example.com/b' }, { target })).outcome).toBe('200');
+  });
+
   it.each([
     ['https://h/a/../../../b', 'https://h/b'],
     ['https://h/a/..', 'https://h/'],
@@ -238,15 +276,21 @@ describe('target URIs', () => {
 });
 
 describe('what is not about the target URI', () => {
-  it('EDG-14 an interaction id that the application sets before the protection is on grants and refusals, and the address of a customer is no matter', async () => {
+  it('EDG-14 an interaction id that the application sets before the protection is on grants and refusals and in what is logged of them, and the address of a customer is no matter', async () => {
     const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+    const log: object[] = [];
+    const interaction = new AsyncLocalStorage<string>();
+    const onEvent = (event: ResourceEvent): void =>
+      void log.push({ id: interaction.getStore(), outcome: event.outcome, reason: event.reason });
     const fapi = await start(
-      {},
+      // Keys are waited for, by all of them at once.
+      { keys: {}, onEvent },
       {
         build: (app, options) => {
           app.use((request, response, next) => {
-            response.setHeader('x-fapi-interaction-id', request.get('x-fapi-interaction-id') ?? randomUUID());
-            next();
+            const id = /^[\w-]{1,64}$/.exec(request.get('x-fapi-interaction-id') ?? '')?.[0] ?? randomUUID();
+            response.setHeader('x-fapi-interaction-id', id);
+            interaction.run(id, next);
           });
           app.use(holdfast(options), answerWithAccess(app));
         },
@@ -254,11 +298,14 @@ describe('what is not about the target URI', () => {
     );
     const lines = ['x-fapi-interaction-id: 93bac548-d2de-4546-b106-880a5018460d', 'x-fapi-customer-ip-address: 2001:db8::1'];
     const token = await fapi.token();
-    const answers = [await fapi.present(token, {}, { lines }), await fapi.send({ lines }), await fapi.present(token), await fapi.send({})];
+    const answers = await Promise.all([fapi.present(token, {}, { lines }), fapi.send({ lines }), fapi.present(token), fapi.send({})]);
     expect(answers.map(({ status }) => status)).toEqual([200, 401, 200, 401]);
     const ids = answers.map((answer) => answer.lines('x-fapi-interaction-id'));
     expect(ids.slice(0, 2)).toEqual([['93bac548-d2de-4546-b106-880a5018460d'], ['93bac548-d2de-4546-b106-880a5018460d']]);
     expect(ids.slice(2)).toEqual([[expect.stringMatching(uuid)], [expect.stringMatching(uuid)]]);
+    const [granted, refused] = [{ outcome: 'granted' }, { outcome: 'refused', reason: 'request.no_credentials' }];
+    expect(log).toHaveLength(4);
+    for (const [i, [id]] of ids.entries()) expect(log).toContainEqual({ id, ...(i % 2 === 0 ? granted : refused) });
   });
 
   it('EDG-20 answers with the same error are the same, byte for byte, whichever check failed', async () => {

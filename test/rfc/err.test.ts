@@ -131,7 +131,12 @@ describe('ERR: errors and challenges (RFC 6750 §3, RFC 9110 §11)', () => {
       use_dpop_nonce: 401,
     };
     // What is no error of OAuth: to be sent again later, or more slowly (RFC 8470 §5.2, RFC 6585 §4).
-    const others: Record<string, number> = { 'request.early_data': 425, 'request.no_metadata': 404, 'replay.over_share': 429 };
+    const others: Record<string, number> = {
+      'request.early_data': 425,
+      'request.misdirected': 421,
+      'request.no_metadata': 404,
+      'replay.over_share': 429,
+    };
     for (const [reason, row] of Object.entries(REASONS)) {
       const expected = 'error' in row ? statuses[row.error] : (others[reason] ?? (reason.startsWith('unavailable.') ? 503 : 401));
       expect([reason, row.status]).toEqual([reason, expected]);

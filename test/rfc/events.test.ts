@@ -7,7 +7,9 @@ import { accessOf, holdfast, type HoldfastMiddleware, requires } from '@holdfast
 import {
   certificateOf,
   DECISION_CHANNEL,
+  prepareRequirements,
   type ProtectedResourceOptions,
+  type ProtectedResourceRequest,
   protectedResource,
   REASONS,
   type ResourceEvent,
@@ -20,6 +22,8 @@ import { calculateJwkThumbprint } from 'jose';
 import express, { type Express, Router } from 'express';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Api, AUDIENCE, GRANTED, NOW, startApi, verdictOf } from './api.ts';
+
+const PREFLIGHT = { method: 'OPTIONS', lines: ['Origin: https://app.example.com', 'Access-Control-Request-Method: GET'] };
 
 describe('Events', () => {
   let issuer: Issuer;
@@ -123,6 +127,52 @@ describe('Events', () => {
       ['granted', undefined, undefined],
       ['refused', 'scope.insufficient', 'a b'],
     ]);
+  });
+
+  it('a request that passes without access is no decision, and one that then needs access is: told once, with its route', async () => {
+    const events: ResourceEvent[] = [];
+    const resource = protectedResource({
+      issuer: issuer.url,
+      audience: AUDIENCE,
+      credentials: 'optional',
+      route: ({ target }) => target,
+      now: createClock(NOW).now,
+      onEvent: (event) => events.push(event),
+    });
+    closing.push(resource);
+    const requestFor = (target: string): ProtectedResourceRequest => ({
+      method: 'GET',
+      target,
+      fieldLines: () => [],
+      connection: { peer: { kind: 'unknown' }, peerCertificate: () => undefined },
+    });
+    const [open, closed] = [await resource.verify(requestFor('/open')), await resource.verify(requestFor('/closed'))];
+    expect([open.granted, closed.granted, events]).toEqual([false, false, []]);
+    const read = prepareRequirements({ scope: 'read' });
+    expect([resource.authorize(closed, read), resource.authorize(closed), resource.authorize(closed, read)]).toEqual([
+      closed,
+      closed,
+      closed,
+    ]);
+    expect(events).toEqual([
+      {
+        time: NOW,
+        outcome: 'refused',
+        reason: 'request.no_credentials',
+        text: REASONS['request.no_credentials'].text,
+        route: '/closed',
+        timings: { total: 0 },
+      },
+    ]);
+  });
+
+  it('what was refused at once is not told again by a route', async () => {
+    const api = await apiOf();
+    const heard = await heardDuring(async () => {
+      const [refused, preflight] = [await api.ask('Bearer a', { target: '/both' }), await api.ask([], { ...PREFLIGHT, target: '/r' })];
+      expect([refused.status, preflight.status]).toEqual([401, 401]);
+    });
+    expect(heard.map(({ reason }) => reason)).toEqual(['token.not_jwt', 'request.no_credentials']);
   });
 
   it('our own fault is unavailable, with the kind of it and not with its message', async () => {

@@ -257,10 +257,10 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
     });
 
     it('INT-06 without aud, only for clients that are listed', async () => {
-      says = active({ aud: undefined });
+      says = active({ aud: undefined, token_type: 'Bearer' });
       expect(await ask(make({}, { clientIds: ['client-1'] }))).toBe('granted');
       expect(await ask(make({}, { clientIds: ['client-2'] }))).toBe('401 token.client');
-      says = active({ aud: undefined, client_id: undefined });
+      says = active({ aud: undefined, token_type: 'Bearer', client_id: undefined });
       expect(await ask(make({}, { clientIds: ['client-1'] }))).toBe('401 token.client');
       says = active({ aud: 'urn:other' });
       expect(await ask(make({}, { clientIds: ['client-1'] }))).toBe('401 token.audience');
@@ -281,6 +281,87 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
       expect(await ask(make())).toBe('401 token.not_an_access_token');
       expect(events.at(-1)?.text).toMatch(/access token/);
       expect(name in members).toBe(true);
+    });
+
+    it.each<[object, string?]>([
+      [{ token_type: 'Bearer' }, 'granted'],
+      [{ token_type: 'bearer' }, 'granted'],
+      [{ token_type: 'access_token' }, 'granted'],
+      [{ token_type: 'BearerToken' }, 'granted'],
+      [{ token_use: 'access_token' }, 'granted'],
+      [{ token_use: 'access' }, 'granted'],
+      [{ typ: 'Bearer' }, 'granted'],
+      [{ typ: 'at+jwt' }, 'granted'],
+      [{ purpose: 'access_token' }, 'granted'],
+      [{ tokenName: 'access_token' }, 'granted'],
+      [{}],
+      [{ token_type: null }],
+      [{ typ: 'JWT' }],
+      [{ typ: 7 }],
+      [{ purpose: 'statistics' }],
+      [{ token_type: 'Bearer', token_use: 'refresh_token' }],
+      [{ token_type: 'Bearer', typ: 'Refresh' }],
+      [{ token_type: 'Bearer', purpose: 'refresh_token' }],
+      [{ token_type: 'Bearer', tokenName: 'refresh_token' }],
+    ])(
+      'without aud, an answer must say that the token is an access token: nothing else tells it from a refresh token: %j',
+      async (members, expected = '401 token.not_an_access_token') => {
+        says = active({ aud: undefined, ...members });
+        expect(await ask(make({}, { clientIds: ['client-1'] }))).toBe(expected);
+        // For the binding alone it is not accepted either.
+        says = active({ aud: undefined, cnf: { 'x5t#S256': ONE }, ...members });
+        const resource = make({}, { clientIds: ['client-1'], unconstrained: 'refuse', certificate: () => ({ thumbprint: ONE }) });
+        expect(await ask(resource)).toBe(expected);
+      },
+    );
+
+    it.each<[string, object, string?]>([
+      ['only the client', { aud: 'client-1' }],
+      ['the client among others', { aud: ['client-1', 'urn:other'] }],
+      ['the client, and it says what it is', { aud: 'client-1', token_type: 'Bearer' }, 'granted'],
+      ['the API too', { aud: ['client-1', AUDIENCE] }, 'granted'],
+      ['the API, with what only ID tokens have: at_hash', { at_hash: 'x' }],
+      ['the API, with what only ID tokens have: nonce', { nonce: 'x' }],
+      ['the API, with a nonce, and it says what it is', { nonce: 'x', token_type: 'Bearer' }, 'granted'],
+    ])('an ID token is none where API and client are one, and aud names %s', async (_what, members, expected) => {
+      says = active(members);
+      expect(await ask(make({}, { audience: [AUDIENCE, 'client-1'] }))).toBe(expected ?? '401 token.not_an_access_token');
+    });
+
+    it('null stands for nothing, and what is handed on has none; but in a member that binds it is a defect', async () => {
+      const nothing = { nbf: null, iat: null, jti: null, scope: null, username: null, acr: null, authorization_details: null };
+      says = active({ ...nothing, token_type: 'Bearer', further: { a: null } });
+      const result = await verify(make(), 'opaque');
+      expect(result.granted && [Object.values(result.claims).includes(null), result.claims['further']]).toEqual([false, { a: null }]);
+      for (const [members, reason] of [
+        [{ cnf: null }, '401 cnf.malformed'],
+        [{ 'x5t#S256': null }, '401 cnf.top_level'],
+        [{ jkt: null }, '401 cnf.top_level'],
+        [{ exp: null }, '401 token.claim'],
+        [{ active: null }, '401 token.inactive'],
+        [{ aud: null, token_type: 'Bearer' }, '401 token.audience'],
+      ] as const) {
+        says = active(members);
+        expect(await ask(make())).toBe(reason);
+      }
+      says = active({ 'x5t#S256': null });
+      expect(await ask(make({}, { provider: 'janssen' }))).toBe('401 cnf.malformed');
+      // In a JWT, which its issuer signed, it is a claim of the wrong type.
+      expect(await ask(make(), await issuer.token({ nbf: null }))).toBe('401 token.claim');
+    });
+
+    it('is judged at the time when it came, not when it was asked for', async () => {
+      const slow =
+        (seconds: number, members: object): Says =>
+        (response) => {
+          clock.advance(seconds);
+          response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(active(members)));
+        };
+      const resource = make({}, { clockTolerance: 0 });
+      says = slow(3, { exp: NOW + 2 });
+      expect(await ask(resource, 'a')).toBe('401 token.expired');
+      says = slow(3, { iat: NOW + 5, nbf: NOW + 6 });
+      expect(await ask(resource, 'b')).toBe('granted');
     });
 
     it('INT-19 acr, auth_time and authorization_details are passed on', async () => {
@@ -641,6 +722,27 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
       expect(asked[0]?.headers.accept).toBe('application/token-introspection+jwt');
     });
 
+    it.each([
+      ['59 s old', -59, 'granted'],
+      ['61 s old', -61, '503 unavailable.introspection'],
+      ['of a second ahead', 1, '503 unavailable.introspection'],
+    ])('INT-16 are good for a minute, by a clock that is the same: %s', async (_what, offset, expected) => {
+      says = (response, one) => {
+        const build = signed({}, { iat: clock.now() + offset });
+        if (typeof build === 'function') build(response, one);
+      };
+      expect(await ask(make({ signed: true }, { clockTolerance: 0 }))).toBe(expected);
+    });
+
+    it.each([1, 4, 30])('INT-16 may come late, in another second than the request was made in: %i s', async (seconds) => {
+      says = (response, one) => {
+        clock.advance(seconds);
+        const build = signed();
+        if (typeof build === 'function') build(response, one);
+      };
+      expect(await ask(make({ signed: true, timeout: 30 }, { clockTolerance: 0 }))).toBe('granted');
+    });
+
     it('INT-16 may be for the identifier of the resource', async () => {
       says = signed({}, { aud: [AUDIENCE] });
       expect(await ask(make({ signed: true }))).toBe('granted');
@@ -667,6 +769,15 @@ describe('INT: introspection (RFC 7662, RFC 9701)', () => {
     ])('INT-16 fail closed: %s', async (_what, build) => {
       says = await build();
       expect(await ask(make({ signed: true }))).toBe('503 unavailable.introspection');
+    });
+
+    it('INT-16 by a key that took the place of another of the same kid are verified once the keys are due', async () => {
+      says = signed();
+      const resource = make({ signed: true });
+      expect(await ask(resource, 'opaque-1')).toBe('granted');
+      issuer.keys.splice(0, 1, await generateSigningKey('ES256', issuer.keys[0]?.kid));
+      clock.advance(30);
+      expect(await ask(resource, 'opaque-2')).toBe('granted');
     });
 
     it('INT-17 a plain answer is refused where a signed one was asked for', async () => {

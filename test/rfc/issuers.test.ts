@@ -2,10 +2,12 @@ import { createServer, type Server } from 'node:http';
 import { accessOf, holdfast, type ProtectedResourceOptions } from '@holdfast/express';
 import type { IssuerOptions, ProtectedResourceRequest, ResourceEvent } from '@holdfast/core';
 import { protectedResource } from '@holdfast/core';
+import { nodeRequest } from '@holdfast/core/node';
 import { createClock } from '@holdfast/test-support/clock';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { generateSigningKey } from '@holdfast/test-support/jwt';
 import { listen, stop } from '@holdfast/test-support/loopback';
+import { rawRequest } from '@holdfast/test-support/raw-request';
 import express from 'express';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -190,25 +192,100 @@ describe('Several issuers', () => {
       expect(Object.keys(seen[0] ?? []).length).toBe(1);
     });
 
-    it.each(['http://api.example/b/r', '/%62/r', '/a/../b/r', '/./b/r', '*', '/b%2Er'])(
-      'is not asked of a target that a router could read otherwise: %s',
-      async (target) => {
+    const SPELLINGS = [
+      ['an absolute target', 'http://api.example/b/r'],
+      ['no path', '*'],
+      ['an authority', 'api.example:443'],
+      ['nothing', ''],
+      ['a needless triplet', '/%62/r'],
+      ['a needless triplet', '/a%7E/r'],
+      ['an encoded dot', '/b%2Er'],
+      ['dot segments', '/a/../b/r'],
+      ['a dot segment', '/./b/r'],
+      ['a dot segment at the end', '/a/..'],
+      ['a backslash', '/a/..\\b/r'],
+      ['a backslash in place of a slash', '/a\\..\\b/r'],
+      ['an encoded backslash', '/a/..%5cb/r'],
+      ['an encoded slash', '/a%2F..%2Fb/r'],
+      ['a fragment', '/a/..#/b'],
+      ['an empty segment at the beginning', '//b/r'],
+      ['an empty segment', '/a//b/r'],
+      ['a parameter of a segment', '/b;x/r'],
+      ['a parameter of a segment', '/a/..;/b/r'],
+      ['an encoded parameter', '/b%3Bx/r'],
+      ['a tab', '/a/.\t./b/r'],
+      ['an encoded control character', '/b%00/r'],
+      ['an encoded line end', '/b%0D%0A/r'],
+      ['a triplet encoded twice', '/%2562/r'],
+      ['a percent sign alone', '/b%/r'],
+      ['octets that are no UTF-8', '/a/..%c0%afb/r'],
+      ['a character that needs a triplet', '/b\u{e4}/r'],
+      ['a space', '/b /r'],
+    ] as const;
+
+    it.each(SPELLINGS)('is not asked of a target that a router could read otherwise, which is 400: %s', async (_what, target) => {
+      const resource = protectedResource({
+        issuer: [one.url, two.url],
+        audience: AUDIENCE,
+        unconstrained: 'accept',
+        now: clock.now,
+        issuerFor: (request) => (request.target.startsWith('/b/') ? two.url : one.url),
+      });
+      closing.push(() => resource.close());
+      const judged = async (asked: string): Promise<string> => {
+        const result = await resource.verify(requestFor(asked, await one.token()));
+        return result.granted ? 'granted' : `${result.status} ${result.rejection.rejected}`;
+      };
+      const plain = ['/r?x=/../%62;#\\', '/%C3%A4/r', '/', '/r/', "/r/a:b@c!$&'()*+,=d", '/r/100%25', '/r/...', '/r/.well-known', '/%3F'];
+      for (const ordinary of plain) expect([ordinary, await judged(ordinary)]).toEqual([ordinary, 'granted']);
+      expect([await judged('/b/r'), await judged(target)]).toEqual(['401 token.issuer', '400 request.ambiguous_target']);
+    });
+
+    it('a target that can be read in two ways is of no tenant to a server that routes by the URL parser, nor to one that joins slashes', async () => {
+      const protection = (issuerFor: ProtectedResourceOptions['issuerFor']): ReturnType<typeof protectedResource> => {
+        const issuer = [one.url, two.url];
         const resource = protectedResource({
-          issuer: [one.url, two.url],
+          issuer,
           audience: AUDIENCE,
           unconstrained: 'accept',
           now: clock.now,
-          issuerFor: (request) => (request.target.startsWith('/b/') ? two.url : one.url),
+          ...(issuerFor && { issuerFor }),
         });
         closing.push(() => resource.close());
-        const judged = async (asked: string): Promise<string> => {
-          const result = await resource.verify(requestFor(asked, await one.token()));
-          return result.granted ? 'granted' : `${result.status} ${result.rejection.rejected}`;
-        };
-        expect([await judged('/r?x=/../%62'), await judged('/%C3%A4/r')]).toEqual(['granted', 'granted']);
-        expect([await judged('/b/r'), await judged(target)]).toEqual(['401 token.issuer', '401 token.tenant']);
-      },
-    );
+        return resource;
+      };
+      const byTable = protection(({ target }) => ({ a: one.url, b: two.url })[target.split('/')[1] ?? '']);
+      const withDefault = protection(({ target }) => (target.startsWith('/b/') ? two.url : one.url));
+      const serve = async (resource: ReturnType<typeof protectedResource>, route: (target: string) => string): Promise<number> => {
+        const server = createServer((request, response) => {
+          void (async () => {
+            const result = await resource.verify(nodeRequest(request));
+            response.statusCode = result.granted ? 200 : result.status;
+            response.end(result.granted ? `data of ${route(request.url ?? '')} for ${result.issuer === one.url ? 'a' : 'b'}` : '');
+          })();
+        });
+        servers.push(server);
+        return listen(server);
+      };
+      const parser = await serve(byTable, (target) => new URL(target, 'http://internal').pathname.split('/')[1] ?? '');
+      const joiner = await serve(withDefault, (target) => target.replaceAll(/\/+/g, '/').split('/')[1] ?? '');
+      const token = await one.token();
+      const ask = async (port: number, target: string): Promise<string> => {
+        const lines = [`GET ${target} HTTP/1.1`, 'Host: api.example', 'Connection: close', `Authorization: Bearer ${token}`];
+        const { status, body, socket } = await rawRequest({ port, lines });
+        socket.destroy();
+        return `${status} ${body}`.trim();
+      };
+      expect([await ask(parser, '/a/r'), await ask(parser, '/b/r')]).toEqual(['200 data of a for a', '401']);
+      for (const target of ['/a/..\\b/r', '/a\\..\\b/r', '/a/\\../\\../b/r', '/a/..#/b']) {
+        expect([target, await ask(parser, target)]).toEqual([target, '400']);
+      }
+      expect([await ask(joiner, '/a/r'), await ask(joiner, '/b/r'), await ask(joiner, '//b/r')]).toEqual([
+        '200 data of a for a',
+        '401',
+        '400',
+      ]);
+    });
 
     it('that throws is 503', async () => {
       const ask = await start([one.url], {

@@ -242,6 +242,24 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       await set.close();
     });
 
+    it('JWT-28 a clock that falls behind what it has said is a warning, once, where it is more than the tolerance', async () => {
+      const heard: string[] = [];
+      const listener = (warning: Error): void => void (warning.name === 'HoldfastWarning' && heard.push(warning.message));
+      process.on('warning', listener);
+      const set = await startApi({ issuedBy: api.issuer });
+      const counts: number[] = [];
+      for (const seconds of [100, 95, 500, 100, 99]) {
+        set.clock.set(NOW + seconds);
+        await set.ask('Bearer a');
+        await new Promise(setImmediate);
+        counts.push(heard.length);
+      }
+      process.off('warning', listener);
+      expect(counts).toEqual([0, 0, 0, 1, 1]);
+      expect(heard).toEqual([expect.stringMatching(/^now: the clock is 400 s behind .*restart the process/)]);
+      await set.close();
+    });
+
     it.each(['iss', 'exp', 'aud'])('JWT-08 JWT-11 %s is always required', async (name) => {
       expect(await ask({ [name]: undefined })).toMatch(/^401 \| Bearer invalid_token \| token\.(?:issuer|audience|claim)$/);
     });
@@ -715,6 +733,19 @@ describe('JWT: access tokens (RFC 9068 §4, RFC 8725)', () => {
       expect(await judged(tokens[4] ?? '')).toBe(first[4]);
       expect(await judged(tokens[3] ?? '')).toBe(first[3]);
       expect(await judged(tokens[0] ?? '')).not.toBe(first[0]);
+      await small.close();
+    });
+
+    it('are counted with what an entry takes beside its token: as many small ones are kept as fit, and no more', async () => {
+      const small = await startApi({ issuedBy: api.issuer, cache: { bytes: 65_536 } });
+      const judged = async (token: string): Promise<unknown> => (await small.ask(`Bearer ${token}`)).access?.claims;
+      const tokens = await Promise.all(Array.from({ length: 80 }, () => api.issuer.token()));
+      const kept = Math.floor(65_536 / (700 + (tokens[0]?.length ?? 0)));
+      expect([new Set(tokens.map(({ length }) => length)).size, kept > 10, kept < 79]).toEqual([1, true, true]);
+      const first: unknown[] = [];
+      for (const token of tokens) first.push(await judged(token));
+      expect(await judged(tokens.at(-kept) ?? '')).toBe(first.at(-kept));
+      expect(await judged(tokens.at(-kept - 1) ?? '')).not.toBe(first.at(-kept - 1));
       await small.close();
     });
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
-import { certificateOf, fromTls } from '@holdfast/core';
+import { certificateOf, type Connection, fromTls } from '@holdfast/core';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
 import { type Api, refusalOf, startApi } from './api.ts';
 
@@ -40,6 +40,22 @@ describe('MTLS: confirmation by client certificate (RFC 8705 §3)', () => {
   it('MTLS-03 MTLS-13 no certificate: 401 invalid_token, never 403 and never a TLS alert', async () => {
     const answer = await api.ask(`Bearer ${await bound(owner)}`);
     expect([refusalOf(answer), answer.reason]).toEqual([INVALID, 'certificate.missing']);
+  });
+
+  it('MTLS-04 a certificate is hashed once for its connection, however many requests come on it', async () => {
+    let readings = 0;
+    const connection: Connection = {
+      peer: { kind: 'ip', address: '127.0.0.1' },
+      peerCertificate: () => {
+        readings += 1;
+        return owner.der;
+      },
+    };
+    const source = fromTls();
+    const requests = ['/a', '/b', '/c'].map((target) => ({ method: 'GET', target, fieldLines: () => [], connection }));
+    const [first, ...others] = requests.map((request) => source(request));
+    expect(first).toMatchObject({ thumbprint: owner.thumbprint });
+    expect([readings, others.every((one) => one === first)]).toEqual([1, true]);
   });
 
   it('MTLS-04 the thumbprint is base64url of SHA-256 over the DER: RFC 8705 Appendix A', () => {

@@ -1,5 +1,13 @@
-import { holdfast } from '@holdfast/express';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { connect, createServer as createHttp2Server, type IncomingHttpHeaders } from 'node:http2';
+import { promisify } from 'node:util';
+import { nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
+import { holdfast, protectedResource } from '@holdfast/express';
+import { makeProof } from '@holdfast/test-support/dpop';
+import { listen } from '@holdfast/test-support/loopback';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import * as Nonces from '../../packages/core/src/confirmation/nonce.ts';
 import vectors from '../vectors/vectors.json' with { type: 'json' };
 import { type Answer, answerWithAccess, type Resource, type ResourceSetup, startResource } from './resource.ts';
 
@@ -48,6 +56,26 @@ describe('nonces', () => {
     expect(JSON.parse(answer.body)).toMatchObject({ error: 'use_dpop_nonce' });
   });
 
+  it('a clock that fails where the nonce is made: our fault, and no exception', async () => {
+    let readings = Number.POSITIVE_INFINITY;
+    const failing = await required(undefined, {
+      options: {
+        now: () => {
+          readings -= 1;
+          return readings < 0 ? Number.NaN : base.clock.now();
+        },
+      },
+    });
+    expect((await failing.present(await base.token())).outcome).toBe(USE_NONCE);
+    // Judging reads it once.
+    readings = 1;
+    const answer = await failing.present(await base.token());
+    expect([answer.outcome, answer.lines('dpop-nonce')]).toEqual(['503', []]);
+    expect(failing.events.at(-1)).toMatchObject({ reason: 'unavailable.internal', detail: 'TypeError' });
+    readings = Number.POSITIVE_INFINITY;
+    expect((await failing.present(await base.token())).outcome).toBe(USE_NONCE);
+  });
+
   it('NON-02 refuses a nonce that is not exactly one of its own, and offers another', async () => {
     const good = await fresh(rs);
     for (const nonce of [
@@ -79,7 +107,7 @@ describe('nonces', () => {
   });
 
   it('NON-05, NON-06 makes nonces that do not repeat, cannot be foretold, and can stand in a field', async () => {
-    const { hmacNonces } = await import('../../packages/core/src/confirmation/nonce.ts');
+    const { hmacNonces } = Nonces;
     const secrets = [new TextEncoder().encode(SECRET)];
     const source = hmacNonces({ secrets, rotation: 10, resource: 'a' });
     const nonces = new Set(Array.from({ length: 10_000 }, (_, i) => source.issue(i * 10)));
@@ -137,6 +165,100 @@ describe('nonces', () => {
     expect((await withNonce(rs, next)).outcome).toBe('200');
   });
 
+  /** What a route that thinks that everybody can keep its answer does, each in its own way. */
+  const STORING: Readonly<Record<string, (response: ServerResponse) => void>> = {
+    'sets a field': (response) => {
+      response.setHeader('Cache-Control', 'public, max-age=60');
+      response.end('{}');
+    },
+    'sets it with the head': (response) => void response.writeHead(200, { 'cache-control': 'public', 'X-Other': 'kept' }).end('{}'),
+    'sets it with the head and a text': (response) => void response.writeHead(200, 'Fine', { 'CACHE-CONTROL': 'public' }).end('{}'),
+    'sets it with the head, as a list': (response) =>
+      void response.writeHead(200, ['Cache-Control', 'public', 'X-Other', 'kept']).end('{}'),
+    'takes it away': (response) => {
+      response.removeHeader('Cache-Control');
+      response.end('{}');
+    },
+    'begins to write': (response) => {
+      response.setHeader('Cache-Control', 'public');
+      response.write('{');
+      response.end('}');
+    },
+    'sends its head first': (response) => {
+      response.setHeader('Cache-Control', 'public');
+      response.flushHeaders();
+      response.end('{}');
+    },
+  };
+  const storing = (): [path: string, how: string][] => Object.keys(STORING).map((how) => [`/${how.replaceAll(/\W+/g, '-')}`, how]);
+
+  it('NON-11 an answer with a nonce is not kept, whatever the route says of it', async () => {
+    const keeping = await required(undefined, {
+      build: (app, options) => {
+        app.use(holdfast(options));
+        for (const [path, how] of storing()) app.use(path, (_request, response) => STORING[how]?.(response));
+      },
+    });
+    const token = await base.token();
+    const ask = (path: string, nonce: string): Promise<Answer> =>
+      keeping.present(token, { htu: `https://rs.example.com${path}`, claims: { nonce } }, { target: path });
+    const nonce = await fresh(keeping);
+    for (const [path, how] of storing()) {
+      const without = await ask(path, nonce);
+      expect([how, without.status, without.lines('dpop-nonce')]).toEqual([how, 200, []]);
+      expect(without.lines('cache-control').join()).toMatch(how === 'takes it away' ? /^$/ : /^public/);
+    }
+    base.clock.advance(ROTATION);
+    for (const [path, how] of storing()) {
+      const answer = await ask(path, nonce);
+      expect([how, answer.status, answer.lines('dpop-nonce').length, answer.lines('cache-control'), answer.body]).toEqual([
+        how,
+        200,
+        1,
+        ['no-store'],
+        '{}',
+      ]);
+      if (how.includes('with the head') && !how.includes('text')) expect(answer.lines('x-other')).toEqual(['kept']);
+    }
+  });
+
+  it('NON-11 nor over HTTP/2', async () => {
+    const { issuer, clock, key } = base;
+    const resource = protectedResource({
+      issuer: issuer.url,
+      audience: 'https://rs.example.com',
+      keys: { jwks: { keys: issuer.keys.map(({ publicJwk }) => publicJwk) } },
+      now: clock.now,
+      dpop: { nonce: { secrets: [SECRET] } },
+    });
+    const server = createHttp2Server(async (request, response) => {
+      const result = await resource.verify(nodeRequest(request));
+      if (!result.granted) return sendRefusal(response, result);
+      setFields(response, result.fields);
+      const [, how = ''] = storing().find(([path]) => path === request.url) ?? [];
+      // The compatibility layer has the methods that are used here.
+      STORING[how]?.(response as unknown as ServerResponse);
+    });
+    const session = connect(`http://127.0.0.1:${await listen(server)}`);
+    onTestFinished(async () => {
+      session.destroy();
+      await promisify(server.close.bind(server))();
+    });
+    const token = await base.token();
+    const ask = async (path: string, nonce?: string): Promise<IncomingHttpHeaders> => {
+      const proof = makeProof({ key, token, iat: clock.now(), htu: `https://rs.example.com${path}`, claims: { nonce } });
+      const stream = session.request({ ':path': path, authorization: `DPoP ${token}`, dpop: proof });
+      const [headers]: IncomingHttpHeaders[] = await once(stream, 'response');
+      stream.destroy();
+      return headers ?? {};
+    };
+    const nonce = String((await ask('/'))['dpop-nonce']);
+    base.clock.advance(ROTATION);
+    for (const [path] of storing()) {
+      expect(await ask(path, nonce)).toMatchObject({ ':status': 200, 'cache-control': 'no-store', 'dpop-nonce': expect.any(String) });
+    }
+  });
+
   it('NON-12 judges the age by iat, or by the nonce where that is asked for', async () => {
     const byNonce = await required({ nonce: { secrets: [SECRET] }, nonceReplacesIat: true });
     const [nonce, same] = [await fresh(rs), await fresh(byNonce)];
@@ -181,9 +303,32 @@ describe('nonces', () => {
     expect((await withNonce(rs, nonceOf(answer))).outcome).toBe(USE_NONCE);
     base.clock.advance(2 * ROTATION);
     expect((await withNonce(rotated, old)).outcome).toBe(USE_NONCE);
-    const [one, other] = [await required({ nonce: 'required' }), await required({ nonce: 'required' })];
-    expect((await withNonce(one, await fresh(one))).outcome).toBe('200');
-    expect((await withNonce(one, await fresh(other))).outcome).toBe(USE_NONCE);
+  });
+
+  it('NON-15 without secrets nonces are those of the process: another one refuses them', async () => {
+    const here = await required({ nonce: 'required' });
+    const nonce = await fresh(here);
+    expect((await withNonce(here, nonce)).outcome).toBe('200');
+    vi.resetModules();
+    const another: typeof Nonces = await import('../../packages/core/src/confirmation/nonce.ts');
+    expect(another.hmacNonces).not.toBe(Nonces.hmacNonces);
+    const given = { secrets: 'random', rotation: ROTATION, resource: JSON.stringify(['https://rs.example.com']) } as const;
+    expect(Nonces.hmacNonces(given).issue(base.clock.now())).toBe(nonce);
+    expect(another.hmacNonces(given).accepts(nonce, base.clock.now())).toBeUndefined();
+  });
+
+  it('NON-10 a client whose nonce no other would better is given none: not the older one of an instance whose clock is behind', async () => {
+    const [ahead, behind] = [await required(undefined, { options: { now: () => base.clock.now() + ROTATION } }), await required()];
+    const newer = await fresh(ahead);
+    const answer = await withNonce(behind, newer);
+    expect([answer.outcome, answer.lines('dpop-nonce')]).toEqual(['200', []]);
+    // But one by the secret that goes is replaced, whatever window it is of.
+    const rotated = await required({ nonce: { secrets: [OTHER_SECRET, SECRET] } });
+    for (const old of [newer, await fresh(behind)]) {
+      const replaced = await withNonce(rotated, old);
+      expect(replaced.outcome).toBe('200');
+      expect(nonceOf(replaced)).toBe(await fresh(rotated));
+    }
   });
 
   it('NON-15 accepts what an instance gave whose clock is a little ahead, in a window that has not begun here, and no further', async () => {

@@ -294,6 +294,20 @@ describe('Options', () => {
     expect(problemsOf({ ...GOOD, ...more })).toEqual([expect.stringContaining(`- ${option}: `)]);
   });
 
+  it.each([[null], ['next'], [7], [[]], [{ refusals: 'throw' }], [{ refusals: null }], [{ refusals: 'next', more: 1 }]])(
+    'a second argument of holdfast that is %j is told together with what is wrong with the first, in one TypeError',
+    (second) => {
+      const make = (first: object) => (): unknown =>
+        holdfast(first as ProtectedResourceOptions, second as unknown as { refusals?: 'next' });
+      expect(make(GOOD)).toThrow(
+        new TypeError("The second argument of holdfast: Give { refusals: 'respond' } or { refusals: 'next' }, and nothing else."),
+      );
+      const both = /- issuer: .*\n- cors: .*\nThe second argument of holdfast: Give/s;
+      expect(make({ ...GOOD, issuer: 7, cors: 7 })).toThrow(both);
+      expect(make({ ...GOOD, issuer: 7, cors: 7 })).toThrow(TypeError);
+    },
+  );
+
   it('a member verify does not make options a resource', () => {
     expect(() => holdfast({ ...GOOD, verify: true } as ProtectedResourceOptions)).toThrow(TypeError);
   });

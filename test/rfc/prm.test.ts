@@ -9,7 +9,7 @@ import { generateSigningKey } from '@holdfast/test-support/jwt';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { rawRequest } from '@holdfast/test-support/raw-request';
 import express, { type Express } from 'express';
-import { createLocalJWKSet, exportJWK, jwtVerify } from 'jose';
+import { createLocalJWKSet, exportJWK, type JWK, jwtVerify } from 'jose';
 import * as oauth from 'oauth4webapi';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
@@ -267,6 +267,26 @@ describe('PRM: protected resource metadata (RFC 9728)', () => {
   ])('PRM-12 PRM-13 PRM-16 what would be wrong, or could contradict what is enforced, is refused at the start: %s', (_what, parameters) => {
     const [name = ''] = Object.keys(parameters);
     expect(() => documentOf({ metadata: { parameters } })).toThrow(new RegExp(`- metadata\\.parameters\\.${name}: `));
+  });
+
+  it('PRM-12 where keys that sign and keys that decrypt are published, each has to say which it is', async () => {
+    const [signing, encrypting] = await Promise.all([generateSigningKey('ES256', 'metadata'), generateSigningKey('ES256', 'tokens')]);
+    const jwk = { ...(await exportJWK(signing.privateKey)), alg: 'ES256' };
+    const key = { ...(await exportJWK(encrypting.privateKey)), alg: 'ECDH-ES' };
+    const jwksUri = { jwks_uri: `${RESOURCE}/jwks` };
+    const made = (signingKey: JWK | undefined, keys: readonly JWK[], parameters: object = jwksUri): Record<string, unknown> =>
+      documentOf({
+        metadata: { parameters: { ...parameters }, ...(signingKey && { signingKey }) },
+        ...(keys.length > 0 && { decryption: { keys } }),
+      });
+    expect(made({ ...jwk, use: 'sig' }, [{ ...key, use: 'enc' }])['jwks_uri']).toBe(jwksUri.jwks_uri);
+    expect(() => made({ ...jwk, use: 'sig' }, [{ ...key, use: 'enc' }, key])).toThrow(
+      /1 option[^]*- decryption\.keys\[1\]\.use: is missing/,
+    );
+    expect(() => made(jwk, [{ ...key, use: 'enc' }])).toThrow(/- metadata\.signingKey\.use: is missing/);
+    expect(() => made({ ...jwk, use: 'enc' }, [{ ...key, use: 'sig' }])).toThrow(/2 options[^]*signingKey\.use: is "enc"[^]*use: is "sig"/);
+    // Nothing to tell apart: keys of one kind, or none that are published.
+    for (const document of [made(jwk, []), made(undefined, [key]), made(jwk, [key], {})]) expect(document['resource']).toBe(RESOURCE);
   });
 
   it('PRM-16 signed, it says the same, is by the key, and holds no other', async () => {

@@ -33,6 +33,8 @@ export interface Sent {
   readonly proof?: string | readonly string[];
   readonly host?: string;
   readonly lines?: readonly string[];
+  /** Sent as it is; needs its own Content-Length among `lines`. */
+  readonly body?: string;
   readonly tls?: ConnectionOptions;
   /** Kept open, and used again by the next request that names it. Made with the `tls` of the first. */
   readonly connection?: { socket?: Socket };
@@ -96,6 +98,7 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
     proof = [],
     host = 'rs.example.com',
     lines = [],
+    body,
     tls: client,
     connection,
   }: Sent): Promise<Answer> {
@@ -111,6 +114,7 @@ export async function startResource({ options = {}, tls, build = oneRoute, like 
         ...[proof].flat().map((line) => `DPoP: ${line}`),
         ...lines,
       ],
+      ...(body !== undefined && { body }),
       ...(connection?.socket && { socket: connection.socket }),
       ...(tls && { tls: { ca: tls.ca, servername: 'localhost', ...client } }),
     });

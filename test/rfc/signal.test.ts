@@ -3,7 +3,14 @@ import { once } from 'node:events';
 import { createServer, get, type IncomingMessage } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type Access, type ProtectedResource, type ProtectedResourceOptions, protectedResource } from '@holdfast/core';
+import {
+  type Access,
+  type ConfirmedToken,
+  type IsRevoked,
+  type ProtectedResource,
+  type ProtectedResourceOptions,
+  protectedResource,
+} from '@holdfast/core';
 import { accessOf, holdfast } from '@holdfast/express';
 import { type Clock, createClock } from '@holdfast/test-support/clock';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
@@ -192,6 +199,120 @@ describe('The signal of an access', () => {
       })
       .toBe(true);
     expect(signal.reason).toMatchObject({ name: 'AbortError' });
+  });
+
+  describe('where there is a list of revoked tokens', () => {
+    interface Listed {
+      readonly asked: ConfirmedToken[];
+      says: IsRevoked;
+      readonly resource: ProtectedResource;
+    }
+    const listed = (): Listed => {
+      const asked: ConfirmedToken[] = [];
+      const list: Listed = {
+        asked,
+        says: () => false,
+        resource: resourceWith({
+          isRevoked: (token) => {
+            asked.push(token);
+            return list.says(token);
+          },
+        }),
+      };
+      return list;
+    };
+
+    it.each<[string, IsRevoked, RegExp]>([
+      ['names the token', () => true, /isRevoked said/],
+      ['names it later', () => Promise.resolve(true), /isRevoked said/],
+      [
+        'fails',
+        () => {
+          throw new Error('hunter2');
+        },
+        /isRevoked failed/,
+      ],
+      ['fails later', () => Promise.reject(new Error('hunter2')), /isRevoked failed/],
+      ['says neither true nor false', () => undefined as never, /neither true nor false/],
+    ])('aborts within a minute when the list %s, and not before', async (_what, says, why) => {
+      const list = listed();
+      fakeTimers();
+      const { signal } = await accessUntil(list.resource, 3600);
+      await pass(59);
+      list.says = says;
+      expect([signal.aborted, list.asked.length]).toEqual([false, 1]);
+      await pass(1);
+      expect([signal.aborted, list.asked.length]).toEqual([true, 2]);
+      expect(signal.reason).toMatchObject({ name: 'AbortError', message: expect.stringMatching(why) });
+      expect(String(signal.reason)).not.toContain('hunter2');
+      expect(vi.getTimerCount()).toBe(0);
+      await pass(600);
+      expect(list.asked).toHaveLength(2);
+    });
+
+    it('goes on while the list says no, and asks once a minute, of what the request was granted for', async () => {
+      const list = listed();
+      fakeTimers();
+      const [{ signal }] = [await accessUntil(list.resource, 301), await accessUntil(list.resource, 301)];
+      for (let minute = 0; minute < 5; minute += 1) {
+        expect(signal.aborted).toBe(false);
+        list.says = () => (minute % 2 === 0 ? Promise.resolve(false) : false);
+        await pass(60);
+      }
+      // Two requests, and five times the one of which the signal was read.
+      expect(list.asked).toHaveLength(7);
+      expect(list.asked.at(-1)).toBe(list.asked[0]);
+      await pass(1);
+      expect(signal.reason).toMatchObject({ name: 'TimeoutError' });
+    });
+
+    it('aborts where the list has not answered until it would be asked again', async () => {
+      const list = listed();
+      fakeTimers();
+      const { signal } = await accessUntil(list.resource, 3600);
+      let answer = (_revoked: boolean): void => {};
+      list.says = () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        });
+      await pass(119);
+      expect(signal.aborted).toBe(false);
+      await pass(1);
+      expect([signal.aborted, list.asked.length, vi.getTimerCount()]).toEqual([true, 2, 0]);
+      answer(false);
+      await pass(60);
+      expect(list.asked).toHaveLength(2);
+    });
+
+    it('aborts at an answer that comes late', async () => {
+      const list = listed();
+      fakeTimers();
+      const { signal } = await accessUntil(list.resource, 3600);
+      let answer = (_revoked: boolean): void => {};
+      list.says = () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        });
+      await pass(90);
+      answer(true);
+      await pass(0);
+      expect([signal.aborted, vi.getTimerCount()]).toEqual([true, 0]);
+    });
+
+    it('does not ask it for keys that are revoked now and again, nor forgets to ask', async () => {
+      const list = listed();
+      fakeTimers();
+      const { signal } = await accessUntil(list.resource, 3600);
+      for (let i = 0; i < 5; i += 1) {
+        list.resource.revokeKey('some other key');
+        await pass(10);
+      }
+      list.says = () => true;
+      list.resource.revokeKey('some other key');
+      expect([signal.aborted, list.asked.length]).toEqual([false, 1]);
+      await pass(10);
+      expect([signal.aborted, list.asked.length]).toEqual([true, 2]);
+    });
   });
 
   it('aborts when the resource is closed, and a later one is aborted from the beginning: nobody watches them any more', async () => {

@@ -205,7 +205,7 @@ describe('Requirements of routes', () => {
       }
     });
 
-    it('a function that throws is 503, and not 500', async () => {
+    it('EDG-19 a function that throws is 503, and not 500', async () => {
       const throwing = (): boolean => {
         throw new Error('the database is away');
       };

@@ -74,7 +74,9 @@ let revocable: SigningKeyPair;
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
-  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'packages/core'], { cwd: root });
+  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'packages/core', 'examples/hono'], {
+    cwd: root,
+  });
   [pki, issuer, key] = [await createPki(), await startIssuer(), await generateDpopKey()];
   owner = await pki.client('owner');
   revocable = await issuer.addKey('ES256');
@@ -264,6 +266,30 @@ describe.each(RUNTIMES)('$name', ({ name, collecting, https, command, path }) =>
     const [file = '', ...rest] = command;
     const { stdout } = await promisify(execFile)(file, [...rest, ...collecting, 'signals.ts'], { cwd: here, env: environment() });
     expect(JSON.parse(stdout)).toEqual({ heard: 10, kept: 'none' });
+  });
+
+  it('the example for Hono, on its own server: the owner gets in, a thief does not, and a stream ends with the token', async () => {
+    const port = await start(command, ['hono.ts', issuer.url]);
+    const claims = { aud, scope: 'accounts:read', branch: 'north', cnf: { jkt: key.thumbprint } };
+    const token = await issuer.token(claims);
+    const proof = proofOf(token, { htu: `${AUDIENCE}/accounts` });
+    const told = async (target: string, ...fields: string[]): Promise<unknown> => {
+      const { status, body, lines } = await ask(port, `GET ${target}`, fields);
+      const errors = parseChallenges(lines('www-authenticate')).map(({ parameters }) => parameters['error']);
+      return status === 200 ? body : [status, errors];
+    };
+    expect(await told('/health')).toBe('ok');
+    expect(await told('/accounts')).toEqual([401, [undefined, undefined]]);
+    expect(await told('/accounts', ...dpop(token, proof))).toBe('{"owner":"user-1","branch":"north"}');
+    expect(await told('/accounts', ...dpop(token, proof))).toEqual([401, [undefined, 'invalid_dpop_proof']]);
+    expect(await told('/accounts', `Authorization: Bearer ${token}`)).toEqual([401, ['invalid_token', undefined]]);
+    const other = await issuer.token({ ...claims, scope: 'payments' });
+    const second = proofOf(other, { htu: `${AUDIENCE}/accounts` });
+    expect(await told('/accounts', ...dpop(other, second))).toEqual([403, [undefined, 'insufficient_scope']]);
+    const exp = Date.now() / 1000 + 1;
+    const short = await issuer.token({ ...claims, iat: Math.floor(exp) - 10, exp });
+    const third = proofOf(short, { htu: `${AUDIENCE}/accounts/events` });
+    expect(await told('/accounts/events', ...dpop(short, third))).toBe('data: balance 17\n\n');
   });
 
   it('its own server shows no certificate of its clients: a certificate-bound token is refused, and that is why', async () => {

@@ -100,6 +100,27 @@ describe.each(Object.entries(CLIENTS))('with %s', (_, open) => {
     expect([...outcomes].filter((one) => typeof one !== 'boolean' && !String(one).startsWith('RedisUnavailable ('))).toEqual([]);
   });
 
+  it.each(['with them', 'after the first answer'])(
+    'of 1,000 copies of a proof at three instances, of which Redis dies %s, one is accepted at most, when it is back too',
+    async (when) => {
+      const redis = await server(...DURABLE);
+      const stores = await Promise.all([1, 2, 3].map(() => storeOn(open, redis)));
+      await Promise.all(stores.map((store) => store.ready?.()));
+      const present = async (store: ReplayStore | undefined): Promise<unknown> => store && outcome(store, use('copied'));
+      const copies = Array.from({ length: 1_000 }, (_item, i) => present(stores[i % 3]));
+      if (when === 'after the first answer') await Promise.race(copies);
+      await redis.kill();
+      const said = await Promise.all(copies);
+      await redis.restart();
+      await Promise.all(stores.map(back));
+      for (const store of stores) said.push(...(await Promise.all([1, 2, 3].map(() => present(store)))));
+      expect(said.filter((one) => typeof one === 'string' && !one.startsWith('RedisUnavailable ('))).toEqual([]);
+      const accepted = said.filter((one) => one === true).length;
+      expect(accepted).toBeLessThanOrEqual(1);
+      expect(said.slice(-8)).toEqual(Array.from({ length: 8 }, () => false));
+    },
+  );
+
   it('what Redis does not write to disk is forgotten when it is killed: the documented loss', async () => {
     const redis = await server();
     const store = await storeOn(open, redis);
@@ -243,8 +264,12 @@ describe('four processes that share one Redis', () => {
     if (status !== 0) throw new Error(`packages/redis cannot be built: ${stdout}`);
   });
 
-  it.each(['node-redis', 'ioredis'])('accept each of 1,000 proofs once among them, with %s', async (kind) => {
-    const redis = await server();
+  interface Raced {
+    readonly accepted: readonly string[];
+    readonly failures: number;
+  }
+
+  async function startRacers(kind: string, redis: RedisServer): Promise<readonly ChildProcess[]> {
     const racers: ChildProcess[] = [];
     onTestFinished(() => {
       for (const racer of racers) racer.kill();
@@ -254,15 +279,61 @@ describe('four processes that share one Redis', () => {
       racers.push(racer);
       expect(await once(racer, 'message')).toEqual(['ready', undefined]);
     }
-    const keys = Array.from({ length: 1_000 }, (_, i) => thumbprint(`proof ${i}`));
-    const answers = racers.map(async (racer): Promise<readonly string[]> => {
-      const [{ accepted }] = (await once(racer, 'message')) as [{ accepted: string[] }];
-      return accepted;
-    });
-    for (const racer of racers) racer.send({ keys });
-    const accepted = await Promise.all(answers);
-    expect(accepted.flat().toSorted()).toEqual(keys.toSorted());
+    return racers;
+  }
+
+  /** Has all of them present these proofs, so many at a time; each goes on when `onProgress` has heard how many it is through with. */
+  function race(
+    racers: readonly ChildProcess[],
+    work: { readonly keys: readonly string[]; readonly together: number },
+    onProgress: (judged: number) => void = () => {},
+  ): Promise<readonly Raced[]> {
+    const results = racers.map(
+      (racer) =>
+        new Promise<Raced>((resolve, reject) => {
+          racer.on('exit', () => reject(new Error('a racer ended')));
+          racer.on('message', (message: Raced | { readonly judged: number }) => {
+            if (!('judged' in message)) return resolve(message);
+            onProgress(message.judged);
+            racer.send({});
+          });
+        }),
+    );
+    for (const racer of racers) racer.send(work);
+    return Promise.all(results);
+  }
+
+  const keys = Array.from({ length: 1_000 }, (_, i) => thumbprint(`proof ${i}`));
+
+  it.each(['node-redis', 'ioredis'])('accept each of 1,000 proofs once among them, with %s', async (kind) => {
+    const redis = await server();
+    const raced = await race(await startRacers(kind, redis), { keys, together: keys.length });
+    expect(raced.flatMap(({ accepted }) => accepted).toSorted()).toEqual(keys.toSorted());
     // They did race: none of them had it all.
-    expect(Math.max(...accepted.map(({ length }) => length))).toBeLessThan(1_000);
+    expect(Math.max(...raced.map(({ accepted }) => accepted.length))).toBeLessThan(1_000);
   });
+
+  it.each(['node-redis', 'ioredis'])(
+    'accept none of 1,000 proofs twice while Redis is killed and started again, three times, with %s',
+    { timeout: 120_000 },
+    async (kind) => {
+      const redis = await server(...DURABLE);
+      const racers = await startRacers(kind, redis);
+      const crashes: Promise<void>[] = [];
+      const raced = await race(racers, { keys, together: 10 }, (judged) => {
+        // Each time as soon as one of them is through with so many, and so in the midst of what the others ask.
+        const next = [200, 450, 700][crashes.length];
+        if (next !== undefined && judged >= next) crashes.push(redis.kill().then(() => redis.restart()));
+      });
+      await Promise.all(crashes);
+      expect(crashes).toHaveLength(3);
+      expect(raced.reduce((sum, { failures }) => sum + failures, 0)).toBeGreaterThan(0);
+      const accepted = raced.flatMap(({ accepted: some }) => some);
+      expect(accepted.toSorted()).toEqual([...new Set(accepted)].toSorted());
+      // What nobody was told is lost to its client, and to every thief.
+      expect(accepted.length).toBeGreaterThan(800);
+      const again = await race(racers, { keys, together: keys.length });
+      expect(again.flatMap(({ accepted: some }) => some)).toEqual([]);
+    },
+  );
 });

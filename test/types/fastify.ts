@@ -4,10 +4,13 @@ import {
   fromTls,
   holdfast,
   HoldfastError,
+  holdfastMetadata,
+  isHoldfastError,
   maybeAccessOf,
   protectedResource,
   requires,
   type RoutePolicy,
+  upgrade,
 } from '@holdfast/fastify';
 import fastifyAuth from '@fastify/auth';
 import fastify from 'fastify';
@@ -46,6 +49,18 @@ http2.get(
 
 export const policies: RoutePolicy[] = ['public', 'access', { scope: ['a', 'b'] }];
 
+const resource = protectedResource({ ...options, metadata: true });
+await app.register(holdfastMetadata, { resource });
+app.server.on(
+  'upgrade',
+  upgrade(resource, (_request, socket, _head, access) => void socket.end(access.claims.sub)),
+);
+app.setErrorHandler((error, _request, reply) => void reply.send(isHoldfastError(error) ? error.code : error));
+
+// @ts-expect-error: metadata are of a resource that is made already
+app.register(holdfastMetadata, options);
+// @ts-expect-error: nothing is decorated onto the application
+void app.holdfast;
 // @ts-expect-error: without an audience, tokens for any API would do
 app.register(holdfast, { issuer: 'https://as.example' });
 // @ts-expect-error: refusals are answered, or thrown

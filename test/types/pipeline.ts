@@ -1,5 +1,5 @@
 // The stages of the pipeline take only what the stage before them hands on, and nothing that is made by hand.
-import { type Access, prepareRequirements, protectedResource, REASONS, type Reason } from '@holdfast/core';
+import { type Access, prepareRequirements, protectedResource, REASONS, type Reason, type Refusal } from '@holdfast/core';
 import type { AuthenticatedToken } from '../../packages/core/src/access-token/authenticated-token.ts';
 import type { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
 import { authorizeToken } from '../../packages/core/src/authorization/authorize-token.ts';
@@ -50,6 +50,11 @@ export const byHand: Access = {
 declare const access: Access;
 const resource = protectedResource({ issuer: 'https://as.example', audience: 'https://api.example' });
 resource.authorize(access, read);
+declare const refusal: Refusal;
+// A refusal stays one, so an adapter may ask with whatever verify answered; without requirements, whether there is access at all.
+resource.authorize(refusal, read) satisfies Access | Refusal;
+// @ts-expect-error: what comes back has to be looked at: it may be a refusal
+void resource.authorize(access).claims;
 // @ts-expect-error: only what was granted is authorized
 resource.authorize(authenticated, read);
 // @ts-expect-error: a confirmed token that no resource has granted is no access

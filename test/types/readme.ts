@@ -1,4 +1,6 @@
 // What the READMEs of the packages show, compiled. test/docs.test.ts holds them to these lines.
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:https';
 import { fromTls, prepareRequirements, protectedResource } from '@holdfast/core';
 import * as forFetch from '@holdfast/core/fetch';
@@ -18,18 +20,17 @@ export function coreReadme(tls: { cert: string; key: string }): void {
   const read = prepareRequirements({ scope: 'accounts:read' });
 
   const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, async (request, response) => {
-    const access = await resource.verify(nodeRequest(request));
+    const result = await resource.verify(nodeRequest(request));
+    if (result.granted) setFields(response, result.fields);
+    const access = resource.authorize(result, read);
     if (!access.granted) return sendRefusal(response, access);
-    setFields(response, access.fields);
-    const authorized = resource.authorize(access, read);
-    if (!authorized.granted) return sendRefusal(response, authorized);
     response.end(`Hello ${access.claims.sub}`);
   });
   server.on(
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; upgrade then ends the connection
         sockets.emit('connection', webSocket, request, access);
       });
     }),
@@ -47,7 +48,11 @@ export function coreReadme(tls: { cert: string; key: string }): void {
   void handle;
 }
 
-export function expressReadme(onRefusal: ErrorRequestHandler): void {
+export function expressReadme(
+  onRefusal: ErrorRequestHandler,
+  options: forExpress.ProtectedResourceOptions,
+  log: (line: object) => void,
+): void {
   const { accessOf, holdfast, requires } = forExpress;
   const app = express();
   // readme: express
@@ -56,6 +61,13 @@ export function expressReadme(onRefusal: ErrorRequestHandler): void {
   app.get('/accounts', requires({ scope: 'accounts:read' }), (request, response) => {
     response.json({ owner: accessOf(request).claims.sub });
   });
+  const interaction = new AsyncLocalStorage<string>(); // of node:async_hooks
+  app.use((request, response, next) => {
+    const id = /^[\w-]{1,64}$/.exec(request.get('x-fapi-interaction-id') ?? '')?.[0] ?? randomUUID();
+    response.setHeader('x-fapi-interaction-id', id);
+    interaction.run(id, next);
+  });
+  app.use(holdfast({ ...options, onEvent: ({ outcome, reason }) => log({ id: interaction.getStore(), outcome, reason }) }));
   const migrating = holdfast(
     {
       issuer: 'https://as.example.com',
@@ -100,12 +112,20 @@ export function opentelemetryReadme(): void {
 }
 
 export async function fastifyReadme(): Promise<void> {
-  const { accessOf, holdfast, HoldfastError } = forFastify;
+  const { accessOf, holdfast, HoldfastError, holdfastMetadata } = forFastify;
   const app = fastify();
   // readme: fastify
   await app.register(holdfast, { issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() });
   app.get('/accounts', { config: { holdfast: { scope: 'accounts:read' } } }, (request) => ({ owner: accessOf(request).claims.sub }));
   app.get('/health', { config: { holdfast: 'public' } }, () => 'fine');
+  const resource = protectedResource({ issuer: 'https://as.example.com', audience: 'https://api.example.com', metadata: true });
+  await app.register(holdfastMetadata, { resource });
+  await app.register(
+    async (api) => {
+      await api.register(holdfast, { resource });
+    },
+    { prefix: '/api' },
+  );
   await app.register(holdfast, {
     issuer: 'https://as.example.com',
     audience: 'https://api.example.com',
@@ -118,6 +138,3 @@ export async function fastifyReadme(): Promise<void> {
     return reply.send(error);
   });
 }
-
-// What the neighbours are, in the tables of migration: names that change there have to change here.
-export { auth, claimCheck, claimEquals, requiredScopes, UnauthorizedError } from 'express-oauth2-jwt-bearer';

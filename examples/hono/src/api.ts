@@ -11,8 +11,8 @@ interface BankClaims extends AccessTokenClaims {
 }
 
 interface Env {
-  // On Node. Elsewhere there is nothing to hand on: leave it out, here and below.
-  Bindings: HttpBindings;
+  // Of Node alone: on Deno, Bun and Workers there is no `incoming`, and nothing to hand on.
+  Bindings: Partial<HttpBindings>;
   Variables: { access: Access<BankClaims> };
 }
 
@@ -22,7 +22,7 @@ export function accountsApi(options: ProtectedResourceOptions): { app: Hono<Env>
   const reading = requires({ scope: 'accounts:read' });
 
   const protection = createMiddleware<Env>(async (c, next) => {
-    const { refusal, access, apply } = await protect(c.req.raw, nodeRequest(c.env.incoming));
+    const { refusal, access, apply } = await protect(c.req.raw, c.env.incoming && nodeRequest(c.env.incoming));
     if (refusal) return refusal;
     if (access) c.set('access', access);
     await next();

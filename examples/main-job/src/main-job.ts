@@ -17,6 +17,8 @@ export interface Attempt {
   readonly body: string;
   /** Why Holdfast refused, from its event. */
   readonly reason: string | undefined;
+  /** Of the certificate that the client has: SHA-256 of its DER, as base64url. */
+  readonly thumbprint: string | undefined;
   /** Whether the TLS session was resumed, and its version. */
   readonly tls: { readonly protocol: string | null; readonly resumed: boolean };
 }
@@ -85,6 +87,7 @@ export async function runMainJob(): Promise<{ readonly discovery: Discovery; rea
       challenges: headers.flatMap(([name, value]) => (name.toLowerCase() === 'www-authenticate' ? [value] : [])),
       body,
       reason: api.lastDecision()?.reason,
+      thumbprint: identity?.thumbprint,
       tls: { protocol, resumed: reused },
     });
     return response;

@@ -18,15 +18,18 @@ const WRITE = prepareRequirements({ scope: 'accounts:write' });
 
 /** An API without a framework, with WebSockets. */
 export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ port: number; close(): Promise<void> }> {
-  const resource = protectedResource({ issuer, audience: 'https://api.example.com', certificate: fromTls(), onEvent });
+  const resource = protectedResource({ issuer, audience: 'https://api.example.com', certificate: fromTls(), metadata: true, onEvent });
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.url === '/health') return void response.end('fine');
-    const access = await resource.verify(nodeRequest(request));
+    // What this API is (RFC 9728), for anybody who asks.
+    const metadata = resource.metadata?.answer(nodeRequest(request));
+    if (metadata !== undefined) return sendRefusal(response, await metadata);
+
+    const result = await resource.verify(nodeRequest(request));
+    if (result.granted) setFields(response, result.fields);
+    const access = resource.authorize(result, request.method === 'GET' ? READ : WRITE);
     if (!access.granted) return sendRefusal(response, access);
-    setFields(response, access.fields);
-    const authorized = resource.authorize(access, request.method === 'GET' ? READ : WRITE);
-    if (!authorized.granted) return sendRefusal(response, authorized);
     response.setHeader('Content-Type', 'application/json').end(JSON.stringify({ owner: access.claims.sub }));
   }
   // Clients are asked for a certificate, and Holdfast judges it.
@@ -39,7 +42,7 @@ export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ 
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        access.signal.addEventListener('abort', () => webSocket.close(1008)); // the token has expired
+        access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; upgrade then ends the connection
         webSocket.send(`welcome ${access.claims.sub}`);
       });
     }),

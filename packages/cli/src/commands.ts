@@ -4,10 +4,11 @@ import { type Command, runCommandLine } from './command.ts';
 import { doctor } from './doctor/command.ts';
 import { inspect } from './inspect/command.ts';
 import { probe } from './probe/command.ts';
+import { providers } from './providers/command.ts';
 import { report } from './report/command.ts';
 import type { Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [probe, doctor, inspect, report];
+const COMMANDS: readonly Command[] = [probe, doctor, inspect, report, providers];
 
 /** Runs `holdfast` with these arguments, and resolves with the exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {

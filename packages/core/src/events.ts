@@ -34,6 +34,9 @@ export interface ResourceEvent {
 /**
  * The name of the `node:diagnostics_channel` on which every decision of every resource in the process is published: on Node, Deno
  * and Bun. Where there is none, in Workers, `onEvent` hears them.
+ *
+ * A subscriber that throws changes no decision, but ends the process as any uncaught exception does: that is Node's rule for
+ * channels, whoever publishes. What `onEvent` throws is a warning.
  */
 export const DECISION_CHANNEL = 'holdfast:decision';
 

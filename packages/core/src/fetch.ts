@@ -1,10 +1,11 @@
 import type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 import type { Access } from './authorization/access.ts';
 import { prepareRequirements, type Requirements } from './authorization/requirements.ts';
-import { type Refusal, UNPROTECTED } from './challenge/refusal.ts';
+import type { Refusal } from './challenge/refusal.ts';
 import { responseOf, withFields } from './challenge/response.ts';
 import type { ProtectedResourceOptions } from './options/options.ts';
-import { type ProtectedResource, protectedResource } from './protected-resource.ts';
+import type { ProtectedResource } from './protected-resource.ts';
+import { fieldsToCarry, Protections, resourceOf } from './protection.ts';
 import { isUnavailable, REASONS } from './rejection.ts';
 import type { Connection, ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
@@ -124,16 +125,9 @@ export class HoldfastError extends Error {
   }
 }
 
-/** What was decided about a request, with the resource that did. */
-interface Protection {
-  readonly resource: ProtectedResource;
-  readonly result: Access | Refusal;
-}
-
 // On the very object that was judged: a copy (new Request(request)) was judged by nobody, and has no access.
 const views = slot<ProtectedResourceRequest>();
-const protections = slot<Protection>();
-const NOT_PROTECTED = { resource: undefined, result: UNPROTECTED };
+const protections = new Protections(HoldfastError);
 
 /**
  * Protects what speaks in `Request` and `Response`: Hono, Deno, Bun, Workers, functions. Takes the options, or a resource that is
@@ -143,14 +137,15 @@ const NOT_PROTECTED = { resource: undefined, result: UNPROTECTED };
  *
  * @example
  * const protect = holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com' });
+ * const reading = requires({ scope: 'accounts:read' });
  * const { refusal, apply } = await protect(request);
  * if (refusal) return refusal;
- * return apply(await route(request));
+ * return apply(reading(request) ?? (await route(request)));
  */
 export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
   options: ProtectedResourceOptions | ProtectedResource<C>,
 ): Protect<C> {
-  const resource = isResource(options) ? options : protectedResource<C>(options);
+  const resource = resourceOf(options);
   const protect = async (request: Request, surroundings: Surroundings | ProtectedResourceRequest = {}): Promise<Protected<C> | Refused> => {
     const view = views.get(request) ?? ('fieldLines' in surroundings ? surroundings : new FetchRequest(request, surroundings));
     views.set(request, view);
@@ -158,23 +153,15 @@ export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
     if (published !== undefined) return { refusal: responseOf(await published) };
     const result = await resource.verify(view);
     protections.set(request, { resource, result });
-    if (result.granted) return { access: result, apply: (response) => withFields(response, result.fields) };
-    const { mayPass } = result;
-    return mayPass === undefined
-      ? { refusal: responseOf(result) }
-      : { access: undefined, apply: (response) => withFields(response, mayPass.fields) };
+    if (!result.granted && result.mayPass === undefined) return { refusal: responseOf(result) };
+    const fields = fieldsToCarry(result);
+    return { access: result.granted ? result : undefined, apply: (response) => withFields(response, fields) };
   };
   return Object.assign(protect, {
     ready: () => resource.ready(),
     close: () => resource.close(),
     revokeKey: (thumbprint: string) => resource.revokeKey(thumbprint),
   });
-}
-
-function isResource<C extends AccessTokenClaims>(
-  options: ProtectedResourceOptions | ProtectedResource<C>,
-): options is ProtectedResource<C> {
-  return typeof options === 'object' && options !== null && 'verify' in options && typeof options.verify === 'function';
 }
 
 /**
@@ -188,21 +175,18 @@ function isResource<C extends AccessTokenClaims>(
 export function requires(requirements: Requirements): (request: Request) => Response | undefined {
   const prepared = prepareRequirements(requirements);
   return (request) => {
-    const { resource, result } = protections.get(request) ?? NOT_PROTECTED;
-    if (!result.granted || resource === undefined) return responseOf(result.granted ? UNPROTECTED : result);
-    const authorized = resource.authorize(result, prepared);
+    const authorized = protections.authorize(request, prepared);
     return authorized.granted ? undefined : responseOf(authorized);
   };
 }
 
 /**
  * What was granted to this very request, not to a copy of it. `C` types the claims beyond the standard ones; it is your word, not a
- * check. Throws a {@link HoldfastError} where it was not protected, and where it passed without access ({@link maybeAccessOf}).
+ * check. Throws a {@link HoldfastError} where it was not protected, and where it passed without access ({@link maybeAccessOf}), as any
+ * CORS preflight does: where nobody catches errors (Workers, functions, `Deno.serve`, `Bun.serve`), let {@link requires} come first.
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> {
-  const { result } = protections.get(request) ?? NOT_PROTECTED;
-  if (!result.granted) throw new HoldfastError(result);
-  return result as Access<C>;
+  return protections.access(request);
 }
 
 /**
@@ -210,9 +194,7 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  * Throws a {@link HoldfastError} where it was not protected, or was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: Request): Access<C> | undefined {
-  const { result } = protections.get(request) ?? NOT_PROTECTED;
-  if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
-  return result.granted ? (result as Access<C>) : undefined;
+  return protections.maybeAccess(request);
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);

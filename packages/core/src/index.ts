@@ -39,9 +39,9 @@ export type { Sign, TokenShape } from './access-token/shape.ts';
 export { type EveryRequirement, prepareRequirements, type PreparedRequirements, type Requirements } from './authorization/requirements.ts';
 export type { ClaimRequirement, DetailRequirement, ValuesAt } from './authorization/conditions.ts';
 export { type Certificate, certificateOf, type CertificateSource } from './certificate/thumbprint.ts';
-export { fromTls } from './certificate/tls-connection.ts';
+export { fromTls, type FromTlsOptions } from './certificate/tls-connection.ts';
 export type { ProtectedResourceMetadata, PublishedMetadata } from './challenge/metadata.ts';
-export { type Answer, EXPOSED_FIELDS, type Fields, type Refusal, UNPROTECTED } from './challenge/refusal.ts';
+export { type Answer, EXPOSED_FIELDS, type Fields, type Refusal, UNAVAILABLE, UNPROTECTED } from './challenge/refusal.ts';
 export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
 export type { Fetch, FetchedResponse, FetchInit } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
@@ -56,6 +56,7 @@ export type { MetadataOptions } from './options/metadata.ts';
 export type { IsRevoked, ProtectedResourceOptions } from './options/options.ts';
 export type { ProfileName } from './options/profiles.ts';
 export { type ProtectedResource, protectedResource } from './protected-resource.ts';
+export { fieldsToCarry, type Protection, Protections, resourceOf } from './protection.ts';
 export { REDACTED_PATHS } from './redaction.ts';
 export {
   type ErrorCode,

@@ -9,7 +9,8 @@ const views = slot<NodeRequest>();
 
 /**
  * The view of a request of `node:http`, `node:https`, or `node:http2` with its compatibility layer: the same object each time,
- * so that a request is judged once. Call it when the request begins, before anything is awaited.
+ * so that a request is judged once. Call it when the request begins, before anything is awaited, and before its method is changed,
+ * unless `originalMethod` keeps it, as method-override does.
  *
  * @param target The request target as the client wrote it, where a framework has rewritten `message.url`.
  */
@@ -24,6 +25,12 @@ export function nodeRequest(message: IncomingMessage | Http2ServerRequest, targe
   return view;
 }
 
+/** A method that a client asks for by a field is not the one on the wire, which method-override and its like keep as `originalMethod`. */
+function methodOf(message: IncomingMessage | Http2ServerRequest): string {
+  const original: unknown = 'originalMethod' in message ? message.originalMethod : undefined;
+  return typeof original === 'string' ? original : (message.method ?? '');
+}
+
 const NO_LINES: readonly string[] = Object.freeze([]);
 
 class NodeRequest implements ProtectedResourceRequest {
@@ -34,7 +41,7 @@ class NodeRequest implements ProtectedResourceRequest {
 
   constructor(message: IncomingMessage | Http2ServerRequest, target: string) {
     this.#message = message;
-    this.method = message.method ?? '';
+    this.method = methodOf(message);
     this.target = target;
     this.connection = tlsConnection(message);
   }

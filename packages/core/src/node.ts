@@ -2,24 +2,53 @@ import type { ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import { type Answer, EXPOSE, type Fields, namesIn, type Refusal, SHARED_LISTS } from './challenge/refusal.ts';
 import { isUnavailable, REASONS } from './rejection.ts';
+import { slot } from './slot.ts';
 
 export { nodeRequest } from './node-request.ts';
 export { type Slot, slot } from './slot.ts';
-export { upgrade, type UpgradeResource } from './upgrade.ts';
+export { captureUpgrades, endWithAccess, upgrade, type UpgradeAccess, type UpgradeResource, type UpgradeServer } from './upgrade.ts';
 
 /** Where fields are set: the responses of `node:http` and `node:http2`, and what a framework puts in their place. */
 export interface FieldTarget {
   getHeader(name: string): number | string | readonly string[] | undefined;
   setHeader(name: string, lines: string | readonly string[]): unknown;
+  /** The response of Node behind it, where it is not that itself. */
+  readonly raw?: ServerResponse | Http2ServerResponse;
 }
 
-/** Sets fields on a response, several lines of one name as several lines. What others have put into a list that is not ours alone stays there. */
+/**
+ * Sets fields on a response, several lines of one name as several lines. What others have put into a list that is not ours alone stays
+ * there. With a nonce comes `Cache-Control: no-store` (RFC 9449 §8.2), which holds whatever a route sets later.
+ */
 export function setFields(response: FieldTarget, fields: Fields): void {
   if (fields.length === 0) return;
   for (const [name, lines] of linesByName(fields)) {
     if (SHARED_LISTS.has(name)) response.setHeader(name, namesIn([response.getHeader(name) ?? [], lines].flat()));
     else response.setHeader(name, lines);
+    if (name === 'DPoP-Nonce') neverStored(response.raw ?? response);
   }
+}
+
+const uncached = slot<true>();
+
+/** The route runs after us, and may think that everybody can keep its answer: so the last word is spoken as the head is written. */
+function neverStored(response: FieldTarget): void {
+  const write: unknown = Reflect.get(response, 'writeHead');
+  if (typeof write !== 'function' || uncached.get(response) === true) return;
+  uncached.set(response, true);
+  Reflect.set(response, 'writeHead', (...head: unknown[]): unknown => {
+    response.setHeader('Cache-Control', 'no-store');
+    return Reflect.apply(write, response, head.map(withoutCacheControl));
+  });
+}
+
+/** What `writeHead` is given: status, text, and fields as an object, a list of pairs, or of names and values in turn. */
+function withoutCacheControl(given: unknown): unknown {
+  if (typeof given !== 'object' || given === null) return given;
+  const isOther = (name: unknown): boolean => String(name).toLowerCase() !== 'cache-control';
+  if (!Array.isArray(given)) return Object.fromEntries(Object.entries(given).filter(([name]) => isOther(name)));
+  const list: readonly unknown[] = given;
+  return list.filter((item, i) => isOther(Array.isArray(item) ? item[0] : list[i - (i % 2)]));
 }
 
 /** The lines of each name, in the form that `setHeader` takes. */

@@ -29,8 +29,12 @@ export interface ProtectedResource<C extends AccessTokenClaims = AccessTokenClai
    * once where nothing has to be waited for: a token that was judged before, from a client whose certificate is known.
    */
   verify(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal>;
-  /** Authorizes what was granted for one route. Never verifies again. */
-  authorize(access: Access<C>, requirements: PreparedRequirements): Access<C> | Refusal;
+  /**
+   * Says whether a route that needs access may go on: with what `verify` answered to the request, and what the route requires beyond
+   * access. Never verifies again. A refusal stays what it is; of one that could have passed ({@link Refusal.mayPass}) this is the
+   * decision, and it has its event now, once however often it is asked. So an adapter asks for every route that needs access.
+   */
+  authorize(result: Access<C> | Refusal, requirements?: PreparedRequirements): Access<C> | Refusal;
   /** Resolves when requests can be judged (metadata, keys and the replay store are there); rejects with an `Error` that says what stands in the way. */
   ready(): Promise<void>;
   /** Ends timers, and what goes on for as long as access lasts ({@link Access.signal}). */
@@ -69,10 +73,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   const uncached = trustedIssuers(trusted, settings.decryption && decryption(settings.decryption));
   const authenticate = cache === undefined ? uncached : cached(uncached, cache);
   const proofKeys = new ProofKeys();
+  const ofRevoked = settings.isRevoked && revocation(settings.isRevoked);
   const confirm = confirmToken(
     // What costs little comes first: where both are bound, the certificate before the proof.
-    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys)],
-    { audit: settings.audit, lastly: settings.isRevoked && revocation(settings.isRevoked) },
+    [mtls(source, settings.certificatePolicy), dpopSettings === undefined ? dpopNotOffered : dpop(dpopSettings, proofKeys, now)],
+    { audit: settings.audit, lastly: ofRevoked },
   );
   const metadata = settings.metadata && publishMetadata(settings.metadata);
   const challenges: readonly OfferedChallenge[] = settings.schemes.map((scheme) => ({
@@ -85,11 +90,14 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }));
   const always: Fields = settings.cors ? EXPOSE_FIELDS : NO_FIELDS;
   const sink = decisionSink(settings.onEvent);
-  const signals = new AccessSignals(now, settings.clockTolerance);
+  const signalRules = { now, tolerance: settings.clockTolerance, objection: ofRevoked };
+  const signals = new AccessSignals(signalRules);
   // What audit mode admits ends with it, streams too.
-  const auditSignals = settings.audit && new AccessSignals(now, settings.clockTolerance, settings.audit.until);
+  const auditSignals = settings.audit && new AccessSignals({ ...signalRules, end: settings.audit.until });
   const audited = new Map<Reason, number>();
   const judged = slot<Awaitable<Access<C> | Refusal>>();
+  // Refusals of requests that may pass, until one comes to a route that needs access: then it was refused.
+  const passages = slot<Trail | undefined>();
 
   /** `undefined` says that nothing was asked for that needs access. */
   function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken | Rejection | undefined> {
@@ -128,19 +136,18 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   function decide(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal> {
     const start = sink.observed() ? performance.now() : 0;
     const trail: Trail = { request };
-    const failed = (error: unknown): Rejection => reject('unavailable.internal', { detail: nameOf(error) });
     let outcome: Awaitable<ConfirmedToken | Rejection | undefined>;
     try {
       const judgement = judge(request, trail);
-      outcome = judgement instanceof Promise ? judgement.catch(failed) : judgement;
+      outcome = judgement instanceof Promise ? judgement.catch(internal) : judgement;
     } catch (error) {
-      outcome = failed(error);
+      outcome = internal(error);
     }
     return andThen(outcome, (known) => conclude(known, trail, start));
   }
 
   function conclude(outcome: ConfirmedToken | Rejection | undefined, trail: Trail, start: number): Access<C> | Refusal {
-    if (outcome === undefined) return passage();
+    if (outcome === undefined) return passage(trail);
     const result = isRejection(outcome) ? refusal(outcome, trail.scheme) : grant(outcome, trail.token);
     if (sink.observed()) publish(result, trail, start);
     return result;
@@ -151,7 +158,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     try {
       return authorizeToken(access, requirements, settings);
     } catch (error) {
-      return reject('unavailable.internal', { detail: nameOf(error) });
+      return internal(error);
     }
   }
 
@@ -167,15 +174,28 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   }
 
   function refusal(rejection: Rejection, scheme: Scheme | undefined): Refusal {
-    return refuse(rejection, challenges, scheme, {
-      always,
-      nonce: () => (dpopSettings?.nonces ? nonceFields(dpopSettings.nonces.issue(now())) : NO_FIELDS),
-    });
+    const nonce = (): Fields => (dpopSettings?.nonces ? nonceFields(dpopSettings.nonces.issue(now())) : NO_FIELDS);
+    try {
+      return refuse(rejection, challenges, scheme, { always, nonce });
+    } catch (error) {
+      // A nonce that cannot be made, since the clock fails: then the client cannot do what it would be asked to.
+      return refuse(internal(error), challenges, scheme, { always, nonce: () => NO_FIELDS });
+    }
   }
 
-  function passage(): Refusal {
+  function passage(trail: Trail): Refusal {
     const preflight = settings.credentials === 'required' && ({ preflight: true } as const);
-    return { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always, ...preflight } };
+    const refused = { ...refusal(reject('request.no_credentials'), undefined), mayPass: { fields: always, ...preflight } };
+    passages.set(refused, trail);
+    return refused;
+  }
+
+  /** The event of a passage that came to its end. What was refused at once has had its own. */
+  function tellOfPassage(refused: Refusal): void {
+    const trail = passages.get(refused);
+    if (trail === undefined) return;
+    passages.set(refused, undefined);
+    if (sink.observed()) publish(refused, trail, 0);
   }
 
   /** A clock that fails is why requests are refused, and the event has to tell. */
@@ -210,7 +230,11 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
       return decision;
     },
     authorize(access, requirements) {
-      const objection = objectionTo(access, requirements);
+      if (!access.granted) {
+        tellOfPassage(access);
+        return access;
+      }
+      const objection = requirements && objectionTo(access, requirements);
       if (objection === undefined) return access;
       const { scheme, issuer, clientId } = access;
       const result = refusal(objection, scheme);
@@ -300,6 +324,11 @@ function whyOf({
     ...(expected !== undefined && { expected }),
     ...(received !== undefined && { received }),
   };
+}
+
+/** What is thrown where nothing should be is our fault. */
+function internal(error: unknown): Rejection {
+  return reject('unavailable.internal', { detail: nameOf(error) });
 }
 
 /** The kind of a failure. Its message may hold anything, so it stays out. */

@@ -4,6 +4,7 @@ const REDACTED_FIELDS = [
   'cookie',
   'dpop',
   'cname-api-key',
+  'edge-secret',
   'client-cert',
   'client-cert-chain',
   'client-certificate',

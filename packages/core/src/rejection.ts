@@ -44,6 +44,11 @@ export const REASONS = {
     error: 'invalid_request',
     text: 'More than one host was named, so it is not clear which origin is meant (RFC 9112 §3.2, RFC 9113 §8.3.1).',
   },
+  'request.ambiguous_target': {
+    status: 400,
+    error: 'invalid_request',
+    text: 'The path of the request can be read in two ways, so it is not clear which tenant it is of (issuerFor). Clients send it in normal form (RFC 3986 §6.2.2): no dot segments, //, \\, ; or #, no triplets for what needs none, nor for these.',
+  },
   'request.early_data': {
     status: 425,
     text: "The request came in TLS early data (Early-Data: 1), which can be replayed (RFC 8470). The client repeats it after the handshake; or set earlyData: 'accept'.",
@@ -51,6 +56,10 @@ export const REASONS = {
   'request.no_metadata': {
     status: 404,
     text: 'The request is for metadata of a resource (RFC 9728) that is not published here. With several resources in one application, mount the metadata of each before them.',
+  },
+  'request.misdirected': {
+    status: 421,
+    text: "The request names another host than the TLS connection that it came on, and fromTls({ misdirected: 'refuse' }) asks for the same: what was negotiated for one name does not count for another (RFC 9110 §7.4). The client repeats it on a connection of its own.",
   },
   'request.token_too_long': { status: 400, error: 'invalid_request', text: 'The access token is longer than this resource reads.' },
 
@@ -77,7 +86,7 @@ export const REASONS = {
   'token.not_an_access_token': {
     status: 401,
     error: 'invalid_token',
-    text: 'Neither typ and aud nor the claims of the token show that it is an access token, and not an ID token or another token of its server.',
+    text: 'Neither typ and aud nor the claims of the token show that it is an access token, and not an ID token, a refresh token or another token of its server. To introspection a server shows it by token_type, or an aud that names the API.',
   },
   'token.algorithm': { status: 401, error: 'invalid_token', text: 'The algorithm is not on the list of this issuer (RFC 8725 §3.1).' },
   'token.critical_extension': {
@@ -93,7 +102,7 @@ export const REASONS = {
   'token.tenant': {
     status: 401,
     error: 'invalid_token',
-    text: 'issuerFor named no issuer that is registered, or the target of the request could be taken for that of two tenants, so no token is accepted for it.',
+    text: 'issuerFor named no issuer that is registered, so no token is accepted for this request.',
   },
   'token.unknown_key': { status: 401, error: 'invalid_token', text: 'No key of the issuer fits the header of the token (kid, alg).' },
   'token.signature': { status: 401, error: 'invalid_token', text: 'The signature does not verify with the key of the issuer.' },

@@ -28,6 +28,8 @@ export interface Connection {
   peerCertificate(): Uint8Array | undefined;
   /** Set where the server does not show which certificate a client has, whether it has one or not: `Bun.serve`, `Deno.serve`. */
   readonly hidesCertificates?: boolean;
+  /** The host that the client named in the TLS handshake (SNI, RFC 6066 §3), in lower case; `undefined` where it named none. */
+  readonly serverName?: string | undefined;
   /** What the platform says of the connection, for sources that read it: `cf` of Workers, the event of API Gateway. */
   readonly platform?: unknown;
 }

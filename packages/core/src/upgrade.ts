@@ -6,10 +6,16 @@ import type { Refusal } from './challenge/refusal.ts';
 import { nodeRequest } from './node-request.ts';
 import type { Awaitable, ProtectedResourceRequest } from './request.ts';
 
+/** What {@link upgrade} needs of access. */
+export interface UpgradeAccess {
+  readonly granted: true;
+  readonly signal: AbortSignal;
+}
+
 /** What {@link upgrade} needs of a protected resource. */
-export interface UpgradeResource<A extends { readonly granted: true }> {
+export interface UpgradeResource<A extends UpgradeAccess> {
   verify(request: ProtectedResourceRequest): Awaitable<A | Refusal>;
-  authorize(access: A, requirements: PreparedRequirements): A | Refusal;
+  authorize(result: A | Refusal, requirements?: PreparedRequirements): A | Refusal;
 }
 
 /**
@@ -17,8 +23,9 @@ export interface UpgradeResource<A extends { readonly granted: true }> {
  * handshake is judged like the GET request that it is (RFC 6455 §4.1), a DPoP proof names its https URI. Whatever else comes is
  * refused on the socket, with the status and fields of any refusal and `Connection: close`, before anything is upgraded.
  *
- * A request without credentials is refused here also where `credentials: 'optional'`. Nothing ends a connection when its token
- * expires, unless you do: `access.signal` aborts then.
+ * A request without credentials is refused here also where `credentials: 'optional'`. When the access ends (the token expires, its
+ * key is revoked, the resource is closed), so does the connection, by {@link endWithAccess}: what you do on `access.signal` comes
+ * first, so that a WebSocket can still say why it closes.
  *
  * @param accept Gets the request, its socket, the first bytes that came after it, and the access. Called at most once, and not when
  * the client has gone in the meantime. From here on errors of the socket are yours; `ws` takes them over in `handleUpgrade`.
@@ -27,12 +34,12 @@ export interface UpgradeResource<A extends { readonly granted: true }> {
  * @example
  * server.on('upgrade', upgrade(resource, (request, socket, head, access) => {
  *   sockets.handleUpgrade(request, socket, head, (webSocket) => {
- *     access.signal.addEventListener('abort', () => webSocket.close(1008));
+ *     access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; then the connection ends
  *     sockets.emit('connection', webSocket, request, access);
  *   });
  * }));
  */
-export function upgrade<A extends { readonly granted: true }, H>(
+export function upgrade<A extends UpgradeAccess, H>(
   resource: UpgradeResource<A>,
   accept: (request: IncomingMessage, socket: Duplex, head: H, access: A) => void,
   requirements?: Requirements,
@@ -45,15 +52,43 @@ export function upgrade<A extends { readonly granted: true }, H>(
     socket.on('error', giveUp);
     const carryOut = (result: A | Refusal): void => {
       if (socket.destroyed) return;
-      const answer = result.granted && prepared !== undefined ? resource.authorize(result, prepared) : result;
+      const answer = resource.authorize(result, prepared);
       if (!answer.granted) return refuseUpgrade(socket, answer);
       socket.off('error', giveUp);
+      endWithAccess(answer, socket);
       accept(request, socket, head, answer);
     };
     const result = resource.verify(nodeRequest(request));
     if (result instanceof Promise) void result.then(carryOut);
     else carryOut(result);
   };
+}
+
+/**
+ * Ends a connection when the access ends that it was opened with: at once, whether the other end agrees or not, for one that
+ * ignores the closing handshake of a WebSocket would otherwise stay in service. Listeners of the signal are heard before.
+ * For adapters whose framework answers upgrades itself; {@link upgrade} does it by itself.
+ */
+export function endWithAccess({ signal }: Pick<UpgradeAccess, 'signal'>, socket: Duplex): void {
+  const end = (): void => queueMicrotask(() => void socket.destroy());
+  signal.addEventListener('abort', end, { once: true });
+  socket.once('close', () => signal.removeEventListener('abort', end));
+  if (signal.aborted) end();
+}
+
+/**
+ * Reads the certificates of connections whose first request is an upgrade, before anybody can wait, so that over TLS 1.2 they count
+ * there too. For adapters whose framework answers upgrades itself, when all that answers them is in place: a server with a listener
+ * of its own for upgrades answers them no longer by itself, so where there is none, none is added.
+ */
+export function captureUpgrades(server: UpgradeServer): void {
+  if (server.listenerCount('upgrade') > 0) server.prependListener('upgrade', (_request, socket) => captureCertificate(socket));
+}
+
+/** A server of `node:http`, `node:https` or `node:http2`, as far as {@link captureUpgrades} needs it. */
+export interface UpgradeServer {
+  listenerCount(event: 'upgrade'): number;
+  prependListener(event: 'upgrade', listener: (request: unknown, socket: Duplex) => void): unknown;
 }
 
 function refuseUpgrade(socket: Duplex, { status, fields, body }: Refusal): void {

@@ -2,16 +2,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type Access,
   type AccessTokenClaims,
+  fieldsToCarry,
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
   type ProtectedResourceRequest,
-  protectedResource,
+  type Protection,
+  Protections,
   type Refusal,
   type Requirements,
-  UNPROTECTED,
+  resourceOf,
 } from '@holdfast/core';
-import { HoldfastError, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
+import { HoldfastError, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
 
 export type {
   Access,
@@ -53,7 +55,7 @@ export {
   rfc9440,
   traefik,
 } from '@holdfast/core';
-export { HoldfastError } from '@holdfast/core/node';
+export { HoldfastError, isHoldfastError, upgrade } from '@holdfast/core/node';
 
 /** The request of Express 4 and 5, as far as Holdfast reads it. */
 export type ExpressRequest = IncomingMessage & { readonly originalUrl?: string };
@@ -85,17 +87,10 @@ export interface ExpressOptions {
   readonly refusals?: 'respond' | 'next';
 }
 
-/** What was decided about a request that was let through: it has access, or this is the refusal for routes that need it. */
-interface Protection {
-  readonly resource: ProtectedResource;
-  readonly result: Access | Refusal;
-  readonly answer: Answer;
-}
-
 type Answer = (refusal: Refusal, response: ServerResponse, next: Next) => void;
 
 // Kept where nobody else can write: req.auth belongs to too many, and what another has put there must never count.
-const protections = slot<Protection>();
+const protections = new Protections<Protection & { readonly answer: Answer }>(HoldfastError);
 
 /**
  * Protects everything that is mounted after it: a request reaches a route only with an access token that was sent by the client
@@ -109,12 +104,8 @@ const protections = slot<Protection>();
  * app.use(holdfast({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() }));
  */
 export function holdfast(options: ProtectedResourceOptions | ProtectedResource, adapterOptions: ExpressOptions = {}): HoldfastMiddleware {
-  const { refusals = 'respond', ...others } = adapterOptions;
-  if ((refusals !== 'respond' && refusals !== 'next') || Object.keys(others).length > 0) {
-    throw new TypeError("The second argument of holdfast: Give { refusals: 'respond' } or { refusals: 'next' }, and nothing else.");
-  }
-  const resource = isResource(options) ? options : protectedResource(options);
-  const answer = refusals === 'next' ? handOn : respond;
+  const resource = resourceFor(options, adapterOptions);
+  const answer = adapterOptions.refusals === 'next' ? handOn : respond;
 
   /** The document of the resource, where the request is for it. */
   const publish = (view: ProtectedResourceRequest, response: ServerResponse, next: Next): boolean => {
@@ -125,7 +116,7 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
     return true;
   };
   const metadata: Middleware = (request, response, next) => {
-    if (!publish(nodeRequest(request, request.originalUrl), response, next)) next();
+    if (!publish(viewOf(request), response, next)) next();
   };
   const carryOut = (result: Access | Refusal, view: ProtectedResourceRequest, response: ServerResponse, next: Next): void => {
     // Somebody has answered in the meantime (a time limit, the client has gone): there is nothing left to protect.
@@ -133,11 +124,11 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
     // A refusal as well: what another protection has granted before is no access any more.
     protections.set(view, { resource, result, answer });
     if (!result.granted && result.mayPass === undefined) return answer(result, response, next);
-    setFields(response, result.granted ? result.fields : (result.mayPass?.fields ?? []));
+    setFields(response, fieldsToCarry(result));
     next();
   };
   const protect: Middleware = (request, response, next) => {
-    const view = nodeRequest(request, request.originalUrl);
+    const view = viewOf(request);
     if (publish(view, response, next)) return;
     const result = resource.verify(view);
     if (result instanceof Promise) result.then((known) => carryOut(known, view, response, next)).catch(next);
@@ -151,12 +142,29 @@ export function holdfast(options: ProtectedResourceOptions | ProtectedResource, 
   });
 }
 
-function protectionOf(request: ExpressRequest): Protection | undefined {
-  return protections.get(nodeRequest(request, request.originalUrl));
+const SECOND_ARGUMENT = "The second argument of holdfast: Give { refusals: 'respond' } or { refusals: 'next' }, and nothing else.";
+
+/** The resource, or one `TypeError` with all that is wrong with both arguments of {@link holdfast}. */
+function resourceFor(options: ProtectedResourceOptions | ProtectedResource, adapterOptions: unknown): ProtectedResource {
+  const isGood = areAdapterOptions(adapterOptions);
+  let resource: ProtectedResource;
+  try {
+    resource = resourceOf(options);
+  } catch (error) {
+    throw isGood || !(error instanceof TypeError) ? error : new TypeError(`${error.message}\n${SECOND_ARGUMENT}`);
+  }
+  if (!isGood) throw new TypeError(SECOND_ARGUMENT);
+  return resource;
 }
 
-function isResource(options: ProtectedResourceOptions | ProtectedResource): options is ProtectedResource {
-  return typeof options === 'object' && options !== null && 'verify' in options && typeof options.verify === 'function';
+function areAdapterOptions(value: unknown): value is ExpressOptions {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const { refusals, ...others }: { readonly refusals?: unknown } = value;
+  return (refusals === undefined || refusals === 'respond' || refusals === 'next') && Object.keys(others).length === 0;
+}
+
+function viewOf(request: ExpressRequest): ProtectedResourceRequest {
+  return nodeRequest(request, request.originalUrl);
 }
 
 /**
@@ -169,11 +177,10 @@ function isResource(options: ProtectedResourceOptions | ProtectedResource): opti
 export function requires(requirements: Requirements): Middleware {
   const prepared = prepareRequirements(requirements);
   return (request, response, next) => {
-    const protection = protectionOf(request);
-    if (protection === undefined) return next(new HoldfastError(UNPROTECTED));
-    const { resource, answer } = protection;
-    const result = protection.result.granted ? resource.authorize(protection.result, prepared) : protection.result;
+    const view = viewOf(request);
+    const result = protections.authorize(view, prepared);
     if (result.granted) return next();
+    const answer = protections.get(view)?.answer ?? handOn;
     answer(result, response, next);
   };
 }
@@ -184,9 +191,7 @@ export function requires(requirements: Requirements): Middleware {
  * without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> {
-  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
-  if (!result.granted) throw new HoldfastError(result);
-  return result as Access<C>;
+  return protections.access(viewOf(request));
 }
 
 /**
@@ -194,9 +199,7 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  * Throws a {@link HoldfastError}, which Express answers with 401, where no `holdfast(…)` ran before, and where the request was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: ExpressRequest): Access<C> | undefined {
-  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
-  if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
-  return result.granted ? (result as Access<C>) : undefined;
+  return protections.maybeAccess(viewOf(request));
 }
 
 function respond(refusal: Refusal, response: ServerResponse): void {

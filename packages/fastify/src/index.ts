@@ -38,16 +38,8 @@ export {
   rfc9440,
   traefik,
 } from '@holdfast/core';
-export { HoldfastError } from '@holdfast/core/node';
-export {
-  accessOf,
-  type FastifyOptions,
-  holdfast,
-  type HoldfastOptions,
-  type HoldfastReply,
-  type HoldfastRequest,
-  maybeAccessOf,
-  requires,
-  type RouteHook,
-} from './plugin.ts';
+export { HoldfastError, isHoldfastError, upgrade } from '@holdfast/core/node';
+export { holdfastMetadata, type HoldfastMetadataOptions } from './metadata.ts';
+export { accessOf, type FastifyOptions, holdfast, type HoldfastOptions, maybeAccessOf, requires } from './plugin.ts';
+export type { HoldfastReply, HoldfastRequest, RouteHook } from './reply.ts';
 export type { RoutePolicy } from './route-policy.ts';

@@ -1,22 +1,25 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   type Access,
   type AccessTokenClaims,
-  type Answer as MetadataAnswer,
+  fieldsToCarry,
   type PreparedRequirements,
   prepareRequirements,
   type ProtectedResource,
   type ProtectedResourceOptions,
+  type ProtectedResourceRequest,
+  type Protection,
+  Protections,
   protectedResource,
   type Refusal,
   type Requirements,
-  UNPROTECTED,
+  UNAVAILABLE,
 } from '@holdfast/core';
-import { HoldfastError, isHoldfastError, isOver, nodeRequest, setFields, slot } from '@holdfast/core/node';
+import { captureUpgrades, endWithAccess, HoldfastError, isHoldfastError, isOver, nodeRequest, setFields, slot } from '@holdfast/core/node';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import fp from 'fastify-plugin';
-import { policyOf, problemOf, routesBefore } from './route-policy.ts';
+import { atRoot, publishes } from './metadata.ts';
+import { type Done, fieldsOf, type HoldfastReply, type HoldfastRequest, respond, type RouteHook } from './reply.ts';
+import { isChild, isForOptions, policyOf, problemOf, routesBefore, warn } from './route-policy.ts';
 
 /** How this application uses the protection. */
 export interface FastifyOptions {
@@ -31,51 +34,23 @@ export interface FastifyOptions {
 /** The options of a resource, or one that is made already and shared; it is then yours to close. */
 export type HoldfastOptions = FastifyOptions & (ProtectedResourceOptions | { readonly resource: ProtectedResource });
 
-/** A request of Fastify 5, over HTTP/1.1 or HTTP/2, as far as Holdfast reads it. */
-export interface HoldfastRequest {
-  readonly raw: IncomingMessage | Http2ServerRequest;
-  readonly originalUrl: string;
-}
-
-/** A reply of Fastify 5, as far as Holdfast writes it. */
-export interface HoldfastReply {
-  readonly raw: ServerResponse | Http2ServerResponse;
-  readonly sent: boolean;
-  code(status: number): HoldfastReply;
-  getHeader(name: string): number | string | string[] | undefined;
-  header(name: string, value: unknown): unknown;
-  type(contentType: string): unknown;
-  send(payload?: string): unknown;
-}
-
-/** Goes on with the next hook, or to the error handler. */
-export type Done = (error?: Error) => void;
-
-/** A hook of Fastify 5. */
-export type RouteHook = (request: HoldfastRequest, reply: HoldfastReply, done: Done) => void;
-
-/** What was decided about a request that was let through: it has access, or this is the refusal for routes that need it. */
-interface Protection {
-  readonly resource: ProtectedResource;
-  readonly result: Access | Refusal;
-  readonly answer: Answer;
-}
-
 type Answer = (refusal: Refusal, reply: HoldfastReply, done: Done) => void;
 
 // Kept where nobody else can write: what is decorated onto requests belongs to everybody, and must never count.
-const protections = slot<Protection>();
+const protections = new Protections<Protection & { readonly answer: Answer }>(HoldfastError);
 const authorizing = slot<true>();
 
 /**
  * Protects the context it is registered in, and those within it: a request reaches a route only with an access token that was sent
  * by the client it is bound to. Every other request is refused in `onRequest`, before its body is read. At the root that is the whole
  * application, answers to unknown routes included; inside of a plugin it is that plugin, and what stands beside it stays as it is.
- * At the root it also serves the metadata of the resource (RFC 9728), to anybody.
+ * At the root it also serves the metadata of the resource (RFC 9728), to anybody; inside of a plugin {@link holdfastMetadata} does. A CORS
+ * preflight passes, without access, to a route for OPTIONS alone, as `@fastify/cors` makes it: `app.all` does not run for it.
  *
  * Takes the options of the resource, or `{ resource }`. Options, policies and `strictRoutes` are checked when the application
  * starts: it rejects with one `TypeError` that lists every problem. Await the registration, for a route that is declared before it
- * took place is protected, and its policy holds, but both checks come too late for it.
+ * took place is protected, and its policy holds, but both checks come too late for it: where its policy makes no sense it is
+ * answered with 503, and with `strictRoutes` it needs access where it says nothing.
  *
  * @example
  * await app.register(holdfast, { issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() });
@@ -100,32 +75,44 @@ async function protect(app: FastifyInstance, options: HoldfastOptions): Promise<
   const problems = strictRoutes ? routesBefore(app) : [];
 
   app.addHook('onRoute', ({ method, url, config = {}, onRequest, preHandler }) => {
-    const problem = problemOf(config, !strictRoutes || String(method) === 'OPTIONS' || [onRequest, preHandler].flat().some(authorizes));
+    const problem = problemOf(config, !strictRoutes || isForOptions(method) || [onRequest, preHandler].flat().some(authorizes));
     if (problem !== undefined) problems.push(`${String(method)} ${url}: ${problem}`);
   });
+  if (!isChild(app)) atRoot.add(resource);
   app.addHook('onReady', async () => {
     if (problems.length > 0) throw new TypeError(`holdfast: ${problems.join('; ')}.`);
+    if (resource.metadata !== undefined && !atRoot.has(resource)) {
+      warn(`metadata: nobody is served ${resource.metadata.url}. At the root: app.register(holdfastMetadata, { resource }).`);
+    }
+    captureUpgrades(app.server);
     if (awaitKeys) await resource.ready();
   });
   // Before connections are waited for: what goes on for as long as access lasts ends with it.
   if (!shared) app.addHook('preClose', () => resource.close());
 
   app.addHook('onRequest', (request, reply, done) => {
-    const view = nodeRequest(request.raw, request.originalUrl);
-    const published = resource.metadata?.answer(view);
-    if (published !== undefined) return publish(published, reply, done);
-    const policy = policyOf(request.routeOptions.config);
+    const view = viewOf(request);
+    if (publishes(resource, view, reply, done)) return;
+    const { config, method, url } = request.routeOptions;
+    const policy = policyOf(config, url);
     if (policy === 'public') return done();
+    if (policy === 'unreadable') return answer(UNAVAILABLE, reply, done);
+    const forOptions = isForOptions(method);
+    // What strictRoutes would have refused, had it seen the route. Unknown routes can declare nothing.
+    const forgotten = strictRoutes && policy === 'undeclared' && url !== undefined && !forOptions;
     const carryOut = (result: Access | Refusal): void => {
       // Somebody has answered in the meantime (a time limit), or the client has gone: there is nothing left to protect.
       if (reply.sent || isOver(reply.raw)) return;
-      const protection = { resource, result, answer };
       // A refusal as well: what another protection has granted before is no access any more.
-      protections.set(view, protection);
-      if (!result.granted && (result.mayPass === undefined || policy === 'access')) return answer(result, reply, done);
-      const fields = result.granted ? result.fields : (result.mayPass?.fields ?? []);
+      protections.set(view, { resource, result, answer });
+      if (!result.granted) {
+        const { mayPass } = result;
+        const passes = mayPass !== undefined && policy !== 'access' && !forgotten && (mayPass.preflight !== true || forOptions);
+        if (!passes) return authorize(view, undefined, reply, done);
+      } else if ('upgrade' in request.raw && request.raw.upgrade === true) endWithAccess(result, request.raw.socket);
+      const fields = fieldsToCarry(result);
       if (fields.length > 0) setFields(fieldsOf(reply), fields);
-      if (typeof policy === 'object') authorize(protection, policy, reply, done);
+      if (typeof policy === 'object') authorize(view, policy, reply, done);
       else done();
     };
     const result = resource.verify(view);
@@ -154,19 +141,20 @@ function authorizes(hook: unknown): boolean {
  */
 export function requires(requirements: Requirements): RouteHook {
   const prepared = prepareRequirements(requirements);
-  const hook: RouteHook = (request, reply, done) => {
-    const protection = protectionOf(request);
-    if (protection === undefined) return done(new HoldfastError(UNPROTECTED));
-    authorize(protection, prepared, reply, done);
-  };
+  const hook: RouteHook = (request, reply, done) => authorize(viewOf(request), prepared, reply, done);
   authorizing.set(hook, true);
   return hook;
 }
 
-function authorize({ resource, result, answer }: Protection, requirements: PreparedRequirements, reply: HoldfastReply, done: Done): void {
-  const authorized = result.granted ? resource.authorize(result, requirements) : result;
-  if (authorized.granted) done();
-  else answer(authorized, reply, done);
+function authorize(view: ProtectedResourceRequest, requirements: PreparedRequirements | undefined, reply: HoldfastReply, done: Done): void {
+  const authorized = protections.authorize(view, requirements);
+  if (authorized.granted) return done();
+  const answer = protections.get(view)?.answer ?? handOn;
+  answer(authorized, reply, done);
+}
+
+function viewOf({ raw, originalUrl }: HoldfastRequest): ProtectedResourceRequest {
+  return nodeRequest(raw, originalUrl);
 }
 
 /**
@@ -175,9 +163,7 @@ function authorize({ resource, result, answer }: Protection, requirements: Prepa
  * the request passed without access ({@link maybeAccessOf}).
  */
 export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: HoldfastRequest): Access<C> {
-  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
-  if (!result.granted) throw new HoldfastError(result);
-  return result as Access<C>;
+  return protections.access(viewOf(request));
 }
 
 /**
@@ -186,33 +172,7 @@ export function accessOf<C extends AccessTokenClaims = AccessTokenClaims>(reques
  * the request was refused.
  */
 export function maybeAccessOf<C extends AccessTokenClaims = AccessTokenClaims>(request: HoldfastRequest): Access<C> | undefined {
-  const { result } = protectionOf(request) ?? { result: UNPROTECTED };
-  if (!result.granted && result.mayPass === undefined) throw new HoldfastError(result);
-  return result.granted ? (result as Access<C>) : undefined;
-}
-
-function protectionOf({ raw, originalUrl }: HoldfastRequest): Protection | undefined {
-  return protections.get(nodeRequest(raw, originalUrl));
-}
-
-/** The fields of a reply. Unlike those of its raw response, they are seen by other plugins, and several lines are a list. */
-function fieldsOf(reply: HoldfastReply): Parameters<typeof setFields>[0] {
-  return { getHeader: (name) => reply.getHeader(name), setHeader: (name, lines) => reply.header(name, lines) };
-}
-
-/** The metadata of the resource (RFC 9728). */
-function publish(published: Promise<MetadataAnswer> | MetadataAnswer, reply: HoldfastReply, done: Done): void {
-  if (published instanceof Promise) published.then((known) => respond(known, reply)).catch(done);
-  else respond(published, reply);
-}
-
-function respond(refusal: MetadataAnswer, reply: HoldfastReply): void {
-  reply.code(refusal.status);
-  setFields(fieldsOf(reply), refusal.fields);
-  if (refusal.body === undefined) return void reply.send();
-  // As text: the schema that a route has for its answers is not for this one.
-  reply.type('application/json; charset=utf-8');
-  reply.send(JSON.stringify(refusal.body));
+  return protections.maybeAccess(viewOf(request));
 }
 
 function handOn(refusal: Refusal, _reply: HoldfastReply, done: Done): void {

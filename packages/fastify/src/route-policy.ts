@@ -1,11 +1,10 @@
 import { type PreparedRequirements, prepareRequirements, type Requirements } from '@holdfast/core';
-import { slot } from '@holdfast/core/node';
 import type { FastifyInstance } from 'fastify';
 
 /**
  * What a route asks of its requests, in `config: { holdfast: … }`: `'public'`, nothing at all; `'access'`, any access; or
  * requirements, as {@link requires} takes them. A route that says nothing is protected, and may be reached without access only as
- * `credentials: 'optional'` allows, and by a CORS preflight where it is for OPTIONS too (`app.all`): give it `'access'`.
+ * `credentials: 'optional'` allows, or where it is for OPTIONS alone by a CORS preflight.
  */
 export type RoutePolicy = 'public' | 'access' | Requirements;
 
@@ -16,17 +15,28 @@ declare module 'fastify' {
   }
 }
 
-type Policy = 'public' | 'access' | 'undeclared' | PreparedRequirements;
+/** `unreadable` is what nobody checked when the application started, since the route came before the protection. */
+export type Policy = 'public' | 'access' | 'undeclared' | 'unreadable' | PreparedRequirements;
 
-const policies = slot<Policy>();
+const policies = new WeakMap<object, Policy>();
 
-/** Routes of the root that came too early to be seen. Of a child context, what stands beside it is not its business. */
+/** Routes of the root that came too early to be seen. Those of a child context cannot be told from what stands beside it. */
 export function routesBefore(app: FastifyInstance): string[] {
-  if ('register' in Object.getPrototypeOf(app)) return [];
+  if (isChild(app)) return [];
   // A route that is for preflights alone, as @fastify/cors makes it, declares no policy.
   const methods = app.supportedMethods.filter((method) => method !== 'OPTIONS');
   if (!methods.some((method) => /[/*]/.test(app.printRoutes({ method })))) return [];
   return [`await the registration before routes are declared; these came first:\n${app.printRoutes({ commonPrefix: false })}`];
+}
+
+/** Whether a context is one of its own, within the root. */
+export function isChild(app: FastifyInstance): boolean {
+  return 'register' in Object.getPrototypeOf(app);
+}
+
+/** Whether a route is for OPTIONS and no other method; an unknown route is for none. */
+export function isForOptions(method: string | readonly string[] | undefined): boolean {
+  return String(method) === 'OPTIONS';
 }
 
 /** What is wrong with the policy of a route. */
@@ -40,13 +50,20 @@ export function problemOf(config: object, mayBeUndeclared: boolean): string | un
 }
 
 /** The policy of a route, read once. */
-export function policyOf(config: object): Policy {
+export function policyOf(config: object, url: string | undefined): Policy {
   let policy = policies.get(config);
   if (policy === undefined) {
-    policy = readPolicy(config);
+    const problem = problemOf(config, true);
+    policy = problem === undefined ? readPolicy(config) : 'unreadable';
+    if (problem !== undefined) warn(`${url}: ${problem}. Requests for it are answered as unavailable.`);
     policies.set(config, policy);
   }
   return policy;
+}
+
+/** Tells the people who run the process: the log of Fastify is off where nobody turned it on. */
+export function warn(message: string): void {
+  process.emitWarning(`holdfast: ${message}`, 'HoldfastWarning');
 }
 
 function readPolicy(config: { readonly holdfast?: RoutePolicy }): Policy {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Answer, Fields, ProtectedResourceRequest } from '@holdfast/core';
-import { type FieldTarget, isOver, nodeRequest, sendRefusal, setFields } from '@holdfast/core/node';
+import { type FieldTarget, isOver, nodeRequest, sendRefusal, setFields, slot } from '@holdfast/core/node';
 import type { ExecutionContext } from '@nestjs/common';
 
 type Message = (IncomingMessage | Http2ServerRequest) & { readonly originalUrl?: string };
@@ -9,21 +9,40 @@ type Message = (IncomingMessage | Http2ServerRequest) & { readonly originalUrl?:
 /** A request, as it is known to Nest's platforms, and what can be done with its response. */
 export interface Exchange {
   readonly view: ProtectedResourceRequest;
-  /** Whether somebody has answered already, or the client has gone. */
+  /** Whether a refusal is an answer to this request, and not to a message that came long after it. */
+  readonly answerable: boolean;
+  /** Whether somebody has answered already, the client has gone, or the access of its connection has ended. */
   over(): boolean;
   setFields(fields: Fields): void;
   /** Answers in the place of a route, past the framework. */
   answer(answer: Answer): void;
 }
 
+const connections = slot<Exchange>();
+
+/** Lets messages of this client (of `ws`, or of engine.io) be those of the handshake that opened its connection, until the signal aborts. */
+export function connect(client: object, view: ProtectedResourceRequest, signal: AbortSignal): void {
+  connections.set(client, { view, answerable: false, over: () => signal.aborted, setFields: () => {}, answer: () => {} });
+}
+
+/** Ends a connection with its access. */
+export function endWith(signal: AbortSignal, connection: { once(event: 'close', listener: () => void): unknown }, end: () => void): void {
+  if (signal.aborted) return end();
+  signal.addEventListener('abort', end);
+  connection.once('close', () => signal.removeEventListener('abort', end));
+}
+
 /**
- * The HTTP exchange of an execution context: of a route, or of a GraphQL operation that came in an HTTP request. `undefined` where
- * there is none: messages of gateways and microservices, operations that come in over a WebSocket, contexts nobody knows.
+ * The HTTP exchange of an execution context: of a route, of a GraphQL operation that came in an HTTP request, or of the handshake
+ * before a message, where that was judged. `undefined` where there is none: messages of other gateways and of microservices, GraphQL
+ * operations that come in over a WebSocket, contexts nobody knows.
  */
 export function exchangeIn(context: ExecutionContext): Exchange | undefined {
   const type: string = context.getType();
   const parts: readonly unknown[] = context.getArgs();
   if (type === 'http') return exchangeOf(parts[0], parts[1]);
+  // A client of socket.io keeps that of engine.io, whose connection it is one of, in `conn`.
+  if (type === 'ws') return connectionOf(parts[0]);
   if (type !== 'graphql') return undefined;
   // Resolvers of references have no arguments of their own, so the context that all resolvers share comes one place sooner.
   const shared = parts.length === 3 ? parts[1] : parts[2];
@@ -31,6 +50,13 @@ export function exchangeIn(context: ExecutionContext): Exchange | undefined {
   // The request that opened a WebSocket says nothing about operations that come hours later.
   if (member(messageOf(request), 'upgrade') === true) return undefined;
   return exchangeOf(request, member(shared, 'res') ?? member(shared, 'reply'));
+}
+
+/** A client of socket.io keeps that of engine.io, whose connection it is one of, in `conn`. */
+function connectionOf(client: unknown): Exchange | undefined {
+  const below = member(client, 'conn');
+  const own = isObject(client) ? connections.get(client) : undefined;
+  return own ?? (isObject(below) ? connections.get(below) : undefined);
 }
 
 /** The exchange of a request and response of Express, of Fastify, or of Node itself. */
@@ -42,6 +68,7 @@ export function exchangeOf(request: unknown, response: unknown): Exchange | unde
   const target = isReply(response) ? fieldsOf(response) : raw;
   return {
     view,
+    answerable: true,
     over,
     setFields: (fields) => (target === undefined || over() ? undefined : setFields(target, fields)),
     answer: (answer) => (raw === undefined ? undefined : sendRefusal(raw, answer)),
@@ -83,6 +110,10 @@ function fieldsOf(reply: Reply): FieldTarget {
   return { getHeader: (name) => reply.getHeader(name), setHeader: (name, lines) => reply.header(name, lines) };
 }
 
-function member(object: unknown, name: string): unknown {
-  return typeof object === 'object' && object !== null ? Reflect.get(object, name) : undefined;
+export function member(object: unknown, name: string): unknown {
+  return isObject(object) ? Reflect.get(object, name) : undefined;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }

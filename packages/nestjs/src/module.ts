@@ -1,6 +1,6 @@
-import { type ProtectedResource, type ProtectedResourceOptions, protectedResource, type PublishedMetadata } from '@holdfast/core';
+import type { ProtectedResource, PublishedMetadata } from '@holdfast/core';
 import {
-  type ConfigurableModuleAsyncOptions,
+  type BeforeApplicationShutdown,
   ConfigurableModuleBuilder,
   type ConfigurableModuleCls,
   type DynamicModule,
@@ -8,35 +8,15 @@ import {
   Logger,
   Module,
   type OnApplicationBootstrap,
-  type OnApplicationShutdown,
   type Provider,
 } from '@nestjs/common';
-import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
-import { type Exchange, exchangeOf } from './exchange.ts';
+import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { join, modulesOf } from './application.ts';
+import { judgesHandshakes } from './gateways.ts';
 import { HOLDFAST_RESOURCE, isGuarded } from './guard.ts';
 import { HoldfastMiddleware } from './middleware.ts';
-
-/** Options, or a resource that is made already and shared. */
-export type HoldfastOptions = ProtectedResourceOptions | ProtectedResource;
-
-/** How the module stands in its application. */
-export interface HoldfastModuleOptions {
-  /**
-   * Whether every module of the application can use the guard without importing this one; default yes. One module can, since
-   * otherwise it would be chance which resource protects a route: with several, the others are imported where they are used.
-   */
-  readonly isGlobal?: boolean;
-  /** Whether the application starts only when tokens can be judged; default no: until then requests are answered with 503. */
-  readonly ready?: boolean;
-}
-
-/** What `useClass` and `useExisting` name. */
-export interface HoldfastOptionsFactory {
-  createHoldfastOptions(): HoldfastOptions | Promise<HoldfastOptions>;
-}
-
-/** `useFactory` with `inject` and `imports`, `useClass`, or `useExisting`, as in every Nest module. */
-export type HoldfastAsyncOptions = ConfigurableModuleAsyncOptions<HoldfastOptions, 'createHoldfastOptions'> & HoldfastModuleOptions;
+import { type HoldfastAsyncOptions, type HoldfastModuleOptions, type HoldfastOptions, isMade, resourceOf } from './options.ts';
+import { refuseUnseen, unseenMessages } from './unseen.ts';
 
 const IS_GLOBAL: unique symbol = Symbol('HOLDFAST_IS_GLOBAL');
 const READY: unique symbol = Symbol('HOLDFAST_READY');
@@ -60,28 +40,7 @@ const built = new ConfigurableModuleBuilder<HoldfastOptions>()
   .build();
 const Configurable: ConfigurableModuleCls<HoldfastOptions, 'forRoot', 'createHoldfastOptions', HoldfastModuleOptions> =
   built.ConfigurableModuleClass;
-
-function isResource(options: HoldfastOptions): options is ProtectedResource {
-  return typeof options === 'object' && options !== null && 'verify' in options && typeof options.verify === 'function';
-}
-
-/** Resources that a module has made, and so has to close. */
-const made = new WeakSet<ProtectedResource>();
-/** Applications that have a global module. */
-const globals = new WeakSet<HttpAdapterHost>();
-/** The modules of the applications whose requests are seen when they begin. */
-const begun = new WeakMap<HttpAdapterHost, HoldfastModule[]>();
-
-const RESOURCE: Provider = {
-  provide: HOLDFAST_RESOURCE,
-  inject: [built.MODULE_OPTIONS_TOKEN],
-  useFactory(options: HoldfastOptions) {
-    if (isResource(options)) return options;
-    const resource = protectedResource(options);
-    made.add(resource);
-    return resource;
-  },
-};
+const RESOURCE: Provider = { provide: HOLDFAST_RESOURCE, inject: [built.MODULE_OPTIONS_TOKEN], useFactory: resourceOf };
 
 /**
  * Provides the protected resource to {@link HoldfastGuard}, which protects what it stands on: the module alone protects nothing.
@@ -92,26 +51,18 @@ const RESOURCE: Provider = {
  * imports: [HoldfastModule.forRoot({ issuer: 'https://as.example.com', audience: 'https://api.example.com', certificate: fromTls() })],
  * providers: [{ provide: APP_GUARD, useClass: HoldfastGuard }],
  */
-export class HoldfastModule extends Configurable implements OnApplicationBootstrap, OnApplicationShutdown {
+export class HoldfastModule extends Configurable implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #references: ModuleRef;
+  readonly #host: HttpAdapterHost;
   readonly #ready: boolean;
   #metadata: PublishedMetadata | undefined;
 
   constructor(references: ModuleRef, host: HttpAdapterHost, isGlobal: boolean, ready: boolean) {
     super();
-    if (isGlobal && globals.has(host)) {
-      throw new TypeError(
-        'HoldfastModule: two of them are global, and it would be chance which one protects a route. Give all but one { isGlobal: false }, and import those where they are used.',
-      );
-    }
-    if (isGlobal) globals.add(host);
     this.#references = references;
+    this.#host = host;
     this.#ready = ready;
-    // Now, before anything else is mounted there. A testing module gets its platform later: there the guard reads.
-    const modules = begun.get(host) ?? [];
-    if (modules.push(this) > 1) return;
-    begun.set(host, modules);
-    beginEarly(host.httpAdapter, (exchange) => modules.some((module) => module.#publish(exchange)));
+    join(host, this, isGlobal);
   }
 
   /** With options, or a resource that is made already. */
@@ -125,48 +76,45 @@ export class HoldfastModule extends Configurable implements OnApplicationBootstr
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    const resource = this.#resource();
-    if (!isGuarded(resource)) {
-      new Logger(HoldfastModule.name).warn(
-        'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.',
-      );
-    }
+    const { resource } = this;
+    const warning = isGuarded(resource)
+      ? this.#checkUnseen()
+      : 'No HoldfastGuard is in use: no route is protected by one. Provide { provide: APP_GUARD, useClass: HoldfastGuard }, or put @UseGuards(HoldfastGuard) on controllers.';
+    if (warning !== undefined) new Logger(HoldfastModule.name).warn(warning);
     this.#metadata = resource.metadata;
     if (this.#ready) await resource.ready();
   }
 
-  async onApplicationShutdown(): Promise<void> {
-    const resource = this.#resource();
-    if (made.has(resource)) await resource.close();
+  /** Stops the start for what guards would not see; answers with what nobody can tell. */
+  #checkUnseen(): string | undefined {
+    const modules = this.#references.get(ModulesContainer, { strict: false });
+    const handshakesAreJudged = modulesOf(this.#host).some((one) => judgesHandshakes(one.resource));
+    refuseUnseen(modules, handshakesAreJudged);
+    const { httpAdapter: platform }: { readonly httpAdapter: unknown } = this.#host;
+    // A microservice has none, and its messages are all that APP_GUARD is for.
+    return platform === undefined || platform === null ? undefined : unseenMessages(modules);
   }
 
-  /** Answers a request for the metadata of the resource (RFC 9728), which no route of the application is for. */
-  #publish(exchange: Exchange): boolean {
-    const published = this.#metadata?.answer(exchange.view);
-    if (published === undefined) return false;
-    if (published instanceof Promise) void published.then((known) => exchange.answer(known));
-    else exchange.answer(published);
-    return true;
+  /** Before connections are closed: what waits for `access.signal` ends now, and would keep them open. */
+  async beforeApplicationShutdown(): Promise<void> {
+    const { resource } = this;
+    if (!isMade(resource)) return;
+    await resource.close();
+    // A turn for streams to end: a connection that is idle then is closed at once, and otherwise when its keep-alive time is over.
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+
+  /** The metadata of the resource (RFC 9728), from when the application is ready. */
+  get metadata(): PublishedMetadata | undefined {
+    return this.#metadata;
   }
 
   /** Nest refuses to give one of request scope, and so to start: each request would have used up proofs of its own. */
-  #resource(): ProtectedResource {
+  get resource(): ProtectedResource {
     return this.#references.get<ProtectedResource>(HOLDFAST_RESOURCE);
   }
 }
 Module({})(HoldfastModule);
 [ModuleRef, HttpAdapterHost, IS_GLOBAL, READY].forEach((token, index) => Inject(token)(HoldfastModule, undefined, index));
-
-/**
- * Reads what a request says of its connection when it begins: parsers, guards and the client may take their time. What is answered
- * here goes no further.
- */
-function beginEarly(platform: HttpAdapterHost['httpAdapter'] | null | undefined, answers: (exchange: Exchange) => boolean): void {
-  // A platform without middleware (Fastify with skipMiddie) is read when the guard runs.
-  const { use } = platform?.getInstance<{ use?: unknown }>() ?? {};
-  if (use === undefined) return;
-  platform?.use((request: object, response: object, next: () => void) => {
-    const exchange = exchangeOf(request, response);
-    if (exchange === undefined || !answers(exchange)) next();
-  });
-}

@@ -1,4 +1,4 @@
-import { createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
+import { createHash, createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import {
   createServer as createHttpServer,
   type IncomingHttpHeaders,
@@ -92,6 +92,11 @@ export interface AuthorizationServer {
   signAs(claims: object, header?: object): Promise<string>;
   /** An ID token that a user's sign-in at the client `code` yields. */
   idToken(): Promise<string>;
+  /**
+   * A refresh token that a user's sign-in yields: at the confidential client `code`; or, with what makes a proof for the token endpoint,
+   * at the public client `browser` (with its first redirect URI), and bound to the key of the proof (RFC 9449 §5).
+   */
+  refreshToken(proof?: (url: string) => string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -140,7 +145,16 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
       .toString(),
     signAs: async (claims, header = {}) =>
       rawJwt(JSON.stringify({ alg: signer.alg, typ: 'at+jwt', kid: signer.kid, ...header }), JSON.stringify(claims), signer),
-    idToken: () => idToken(issuer, pki.ca, secrets.code),
+    idToken: () => signedIn(issuer, pki.ca, 'id_token', { client: 'code', secret: secrets.code, redirectUri: CODE_REDIRECT_URI }),
+    refreshToken: (proof) =>
+      signedIn(
+        issuer,
+        pki.ca,
+        'refresh_token',
+        proof === undefined
+          ? { client: 'code', secret: secrets.code, redirectUri: CODE_REDIRECT_URI }
+          : { client: 'browser', proof, redirectUri: clients.browser?.redirectUris[0] ?? CODE_REDIRECT_URI },
+      ),
     close: async () => {
       await Promise.all(servers.map(stop));
     },
@@ -166,8 +180,8 @@ async function configuration(options: AuthorizationServerOptions, audience: stri
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     // asked even of clients that never get such a token
     clientDefaults: { id_token_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
-    scopes: ['openid', ...scopes],
-    ttl: { AccessToken: 300, ClientCredentials: 300, IdToken: 300, Interaction: 300, Session: 300, Grant: 300 },
+    scopes: ['openid', 'offline_access', ...scopes],
+    ttl: { AccessToken: 300, RefreshToken: 86_400, ClientCredentials: 300, IdToken: 300, Interaction: 300, Session: 300, Grant: 300 },
     findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
     clientBasedCORS: (_ctx, origin, client) => client.redirectUris?.some((uri) => new URL(uri).origin === origin) ?? false,
     // without the tls methods in this list their clients are refused as invalid_client_metadata, whatever features.mTLS says
@@ -231,20 +245,47 @@ function isIssuedBy(ca: X509Certificate, certificate: X509Certificate): boolean 
   return Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
 }
 
-async function idToken(issuer: string, ca: string, secret: string): Promise<string> {
+/** A client at which a user signs in, and how it authenticates at the token endpoint. */
+type SignInClient = { readonly client: string; readonly redirectUri: string } & (
+  | { readonly secret: string }
+  | { readonly proof: (url: string) => string }
+);
+
+/** Signs a user in, and resolves with one member of the token response. */
+async function signedIn(issuer: string, ca: string, member: string, signingIn: SignInClient): Promise<string> {
+  const { client, redirectUri } = signingIn;
   const fetch = fetchWith({ ca });
+  const verifier = randomBytes(32).toString('base64url');
+  const url = issuer + ENDPOINTS.token_endpoint;
   try {
-    const request = new URLSearchParams({ client_id: 'code', response_type: 'code', scope: 'openid', redirect_uri: CODE_REDIRECT_URI });
+    const request = new URLSearchParams({
+      client_id: client,
+      response_type: 'code',
+      // offline_access is for clients that ask for consent (OpenID Connect Core §11).
+      ...(member === 'refresh_token' ? { scope: 'openid offline_access', prompt: 'consent' } : { scope: 'openid' }),
+      redirect_uri: redirectUri,
+      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+      code_challenge_method: 'S256',
+    });
     const code = (await signIn(fetch, `${issuer}/auth?${request}`)).searchParams.get('code');
-    if (code === null) throw new Error('idToken: the authorization server sent no code');
-    const response = await fetch(issuer + ENDPOINTS.token_endpoint, {
+    if (code === null) throw new Error(`${member}: the authorization server sent no code`);
+    const response = await fetch(url, {
       method: 'POST',
-      headers: { authorization: `Basic ${Buffer.from(`code:${secret}`).toString('base64')}` },
-      body: new URLSearchParams({ grant_type: 'authorization_code', code, redirect_uri: CODE_REDIRECT_URI }),
+      headers:
+        'secret' in signingIn
+          ? { authorization: `Basic ${Buffer.from(`${client}:${signingIn.secret}`).toString('base64')}` }
+          : { dpop: signingIn.proof(url) },
+      body: new URLSearchParams({
+        grant_type: 'authorization_code',
+        code,
+        redirect_uri: redirectUri,
+        code_verifier: verifier,
+        ...('proof' in signingIn && { client_id: client }),
+      }),
     });
     const answer: unknown = await response.json();
-    const token = typeof answer === 'object' && answer !== null && 'id_token' in answer ? answer.id_token : undefined;
-    if (typeof token !== 'string') throw new Error(`idToken: the token endpoint answered ${response.status} without one`);
+    const token = typeof answer === 'object' && answer !== null ? new Map(Object.entries(answer)).get(member) : undefined;
+    if (typeof token !== 'string') throw new Error(`${member}: the token endpoint answered ${response.status} without one`);
     return token;
   } finally {
     await fetch.close();

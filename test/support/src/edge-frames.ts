@@ -13,12 +13,15 @@ interface Frame {
   readonly version: readonly string[];
   /** The files of a recipe that are its configuration. */
   readonly configuration: RegExp;
+  /** What Debian keeps in a package of its own, and the text by which a recipe shows that it needs it. */
+  readonly module?: { readonly file: string; readonly neededFor: string };
   /** Texts of a recipe, and what they are on a port of the loopback. */
   readonly local: (port: number) => readonly (readonly [string, string])[];
   /** Arguments with which it runs the recipe in the folder, in the foreground. Writes what else it needs there. */
   readonly start: (folder: string) => readonly string[];
 }
 
+const NJS = '/usr/lib/nginx/modules/ngx_http_js_module.so';
 const isRoot = process.getuid?.() === 0;
 
 export const FRAMES: Record<EdgeKind, Frame> = {
@@ -27,11 +30,11 @@ export const FRAMES: Record<EdgeKind, Frame> = {
     packages: 'nginx libnginx-mod-http-js',
     version: ['-v'],
     configuration: /\.conf$/,
+    module: { file: NJS, neededFor: 'js_import' },
     local: (port) => [['listen 443 ', `listen 127.0.0.1:${port} `]],
     start(folder) {
-      const njs = '/usr/lib/nginx/modules/ngx_http_js_module.so';
       write(folder, 'nginx.main', [
-        ...(existsSync(njs) ? [`load_module ${njs};`] : []),
+        ...(existsSync(NJS) ? [`load_module ${NJS};`] : []),
         'daemon off; master_process off; pid nginx.pid; error_log stderr warn;',
         'events { worker_connections 256; }',
         'http {',

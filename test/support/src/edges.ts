@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, cpSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, cpSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,11 +47,22 @@ export interface Edge {
   stop(): Promise<void>;
 }
 
-/** Why tests with such an edge have to be skipped, where it is not installed. */
-export function reasonToSkipEdge(kind: EdgeKind): string | undefined {
-  const { command, packages, version } = FRAMES[kind];
+/** Why tests with such an edge have to be skipped, where it is not installed, or lacks a module that the recipe needs. */
+export function reasonToSkipEdge(kind: EdgeKind, recipe?: string, isThere: (path: string) => boolean = existsSync): string | undefined {
+  const { command, packages, version, module } = FRAMES[kind];
   const { status } = spawnSync(command, version, { env: WITH_SBIN });
-  return reasonToSkip(status === 0, `${command} (an edge to test with)`, `apt-get install ${packages}`);
+  const install = `apt-get install ${packages}`;
+  if (status !== 0 || recipe === undefined || module === undefined) {
+    return reasonToSkip(status === 0, `${command} (an edge to test with)`, install);
+  }
+  const folder = join(EXAMPLES, recipe);
+  const isNeeded = configurationIn(folder, kind).some((path) => readFileSync(path, 'utf8').includes(module.neededFor));
+  return reasonToSkip(!isNeeded || isThere(module.file), `${module.file} (for the recipe ${recipe})`, install);
+}
+
+function configurationIn(folder: string, kind: EdgeKind): string[] {
+  const { configuration } = FRAMES[kind];
+  return readdirSync(folder).flatMap((name) => (configuration.test(name) ? [join(folder, name)] : []));
 }
 
 /** A port that was free a moment ago. */
@@ -124,19 +135,15 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
 
 /** Everything that a recipe names, in one folder. */
 function layOut(folder: string, { kind, recipe, pki, upstreamPort, secret, changes = [] }: EdgeOptions, port: number): void {
-  const { configuration, local } = FRAMES[kind];
+  const { local } = FRAMES[kind];
   cpSync(join(EXAMPLES, recipe), folder, { recursive: true });
-  const files = readdirSync(folder).filter((name) => configuration.test(name));
-  fillIn(
-    files.map((name) => join(folder, name)),
-    [
-      ...changes,
-      ['/etc/holdfast/', `${folder}/`],
-      ['127.0.0.1:8080', `127.0.0.1:${upstreamPort}`],
-      [SECRET_IN_RECIPES, secret],
-      ...local(port),
-    ],
-  );
+  fillIn(configurationIn(folder, kind), [
+    ...changes,
+    ['/etc/holdfast/', `${folder}/`],
+    ['127.0.0.1:8080', `127.0.0.1:${upstreamPort}`],
+    [SECRET_IN_RECIPES, secret],
+    ...local(port),
+  ]);
   const { cert, key } = pki.server;
   const pems = { 'server.crt': cert, 'server.key': key, 'server.pem': cert + key, 'clients-ca.crt': pki.ca };
   for (const [name, content] of Object.entries(pems)) writeFileSync(join(folder, name), content, { mode: 0o600 });

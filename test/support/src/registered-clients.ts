@@ -41,7 +41,7 @@ export function clientMetadata(
   const { 'mtls-ca': byCa, 'mtls-self': bySelf = [], 'api-mtls-self': apiBySelf, 'api-mtls-ca': apiByCa, browser } = clients;
   const scope = scopes.join(' ');
   const service: Partial<ClientMetadata> = { grant_types: ['client_credentials'], response_types: [], redirect_uris: [], scope };
-  const web: Partial<ClientMetadata> = { grant_types: ['authorization_code'], scope: `openid ${scope}` };
+  const web: Partial<ClientMetadata> = { grant_types: ['authorization_code', 'refresh_token'], scope: `openid offline_access ${scope}` };
   const withSecret = (client: ConfidentialClient): ClientMetadata => ({
     client_id: client,
     client_secret: secrets[client],

@@ -1,6 +1,6 @@
 import { type EdgeKind, freePort, reasonToSkipEdge, startEdge } from '@holdfast/test-support/edges';
 import { createPki, type Pki } from '@holdfast/test-support/pki';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 
 const KINDS: readonly EdgeKind[] = ['nginx', 'haproxy', 'apache', 'caddy'];
 const SECRET = 's'.repeat(32);
@@ -36,4 +36,20 @@ describe.each(KINDS)('%s', (kind) => {
     await edge.stop();
     await expect(fetch(`https://127.0.0.1:${edge.port}/`)).rejects.toMatchObject({ cause: { code: 'ECONNREFUSED' } });
   });
+});
+
+it('an nginx without njs is a reason to skip what needs it, with the command that installs it, and nothing else', (context) => {
+  if (reasonToSkipEdge('nginx') !== undefined) context.skip('nginx is missing');
+  vi.stubEnv('CI', '');
+  vi.spyOn(console, 'warn').mockImplementation(() => {});
+  const without = (recipe: string): string | undefined => reasonToSkipEdge('nginx', recipe, () => false);
+  expect(without('edges/nginx-rfc9440')).toMatch(
+    /ngx_http_js_module\.so .* is missing\. Install it with: apt-get install .*libnginx-mod-http-js$/,
+  );
+  expect(without('edges/nginx')).toBeUndefined();
+  expect(console.warn).toHaveBeenCalledTimes(1);
+  vi.stubEnv('CI', 'true');
+  expect(() => without('edges/nginx-rfc9440')).toThrow('is missing');
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
 });

@@ -2,6 +2,7 @@ import type { Line } from './fields.ts';
 import type { Identity } from './impostor.ts';
 import type { Lane, Sender } from './plan.ts';
 import { type Answer, type Sending, send, sendTwice, type TlsVersion } from './request.ts';
+import { isMomentary } from './verdict.ts';
 
 /** What every request has in common, and how many there may be. */
 export interface ClientOptions {
@@ -27,6 +28,8 @@ export class Exhausted extends Error {}
 export class Client {
   readonly #options: ClientOptions;
   readonly #began = performance.now();
+  /** Of each sender and way, the last that could be resumed. */
+  readonly #sessions = new Map<string, Buffer>();
   #requests = 0;
 
   constructor(options: ClientOptions) {
@@ -51,12 +54,25 @@ export class Client {
   async attempt({ http, tls, resumed }: Lane, sender: Sender, spoofed: readonly Line[]): Promise<Answer> {
     const sending = { http, tls, identity: this.#identityOf(sender), lines: [this.#authorization(), ...spoofed] };
     if (!resumed) return this.#send(sending);
-    // A session may be good for one connection only, so each has its own.
+    const key = `${http} ${tls} ${sender}`;
+    const session = this.#sessions.get(key);
+    const again = session === undefined ? undefined : await this.#resume(key, sending, session);
+    if (again !== undefined) return again;
+    // None yet, or one that was good for one connection only.
     const first = await this.#send({ ...sending, lines: [this.#authorization()] });
     if (first.kind !== 'answer') return first;
     if (first.session === undefined) return { kind: 'unsupported', reason: 'the edge offers no session to resume' };
-    const answer = await this.#send({ ...sending, session: first.session });
-    return answer.kind === 'answer' && !answer.resumed ? { kind: 'unsupported', reason: 'the edge does not resume the session' } : answer;
+    const answer = await this.#resume(key, sending, first.session);
+    return answer ?? { kind: 'unsupported', reason: 'the edge does not resume the session' };
+  }
+
+  /** Undefined where the session was not resumed. */
+  async #resume(key: string, sending: Pick<Sending, 'identity' | 'tls' | 'http' | 'lines'>, session: Buffer): Promise<Answer | undefined> {
+    const answer = await this.#send({ ...sending, session });
+    const isResumed = answer.kind === 'answer' && answer.resumed;
+    if (isResumed) this.#sessions.set(key, answer.session ?? session);
+    else this.#sessions.delete(key);
+    return answer.kind === 'answer' && !isResumed ? undefined : answer;
   }
 
   /** The owner, twice on one connection. */
@@ -66,11 +82,8 @@ export class Client {
   }
 
   /** The token at another address, without a certificate, and what is spoofed beside it. */
-  async direct(url: URL, spoofed: readonly Line[]): Promise<Answer> {
-    const ask = (tls: TlsVersion): Promise<Answer> =>
-      this.#send({ url, identity: undefined, tls, lines: [this.#authorization(), ...spoofed] });
-    const answer = await ask('TLSv1.3');
-    return answer.kind === 'unsupported' ? ask('TLSv1.2') : answer;
+  direct(url: URL, tls: TlsVersion, spoofed: readonly Line[]): Promise<Answer> {
+    return this.#send({ url, identity: undefined, tls, lines: [this.#authorization(), ...spoofed] });
   }
 
   #identityOf(sender: Sender): Identity | undefined {
@@ -84,6 +97,9 @@ export class Client {
   }
 
   async #send(sending: Partial<Sending> & Pick<Sending, 'identity' | 'tls' | 'lines'>): Promise<Answer> {
+    this.#spend(1);
+    const answer = await send(this.#sending(sending));
+    if (!isMomentary(answer)) return answer;
     this.#spend(1);
     return send(this.#sending(sending));
   }

@@ -12,6 +12,10 @@ import { hostOf } from './request.ts';
 /** What the exit code says. */
 const EXIT: Readonly<Record<Report['outcome'], number>> = { closed: 0, open: 1, unclear: 2 };
 
+/** What a request takes where a round trip takes a tenth of a second: TCP, TLS, HTTP, and some time in the server. */
+const USUAL_SECONDS = 0.4;
+const LEAST_SECONDS = 120;
+
 /** Further names of a certificate that is too large for the buffers of some edges: 18 KB. */
 const MANY_NAMES = 700;
 
@@ -41,8 +45,11 @@ export const probe: Command = {
     'other-key': { value: 'file', text: 'Its private key, PEM.' },
     direct: { value: 'url', text: 'The address of the API behind the edge, to be tried around it; http is allowed here.' },
     method: { value: 'method', text: 'The method of all requests. By default GET.' },
-    'max-requests': { value: 'number', text: 'Not more requests than these. By default 1000.' },
-    'max-seconds': { value: 'seconds', text: 'Not longer than this. By default 120.' },
+    'max-requests': {
+      value: 'number',
+      text: 'Not more requests than these. By default twice as many as are planned: some 200 with a small certificate, 1000 with a large one.',
+    },
+    'max-seconds': { value: 'seconds', text: 'Not longer than this. By default a second for each planned request, and 120 at least.' },
     timeout: { value: 'seconds', text: 'For one request. By default 10.' },
     json: { text: 'Prints the report as JSON.' },
     yes: { short: 'y', text: 'Does not ask before it goes to a host that is not this machine.' },
@@ -67,12 +74,14 @@ export const probe: Command = {
 
 async function confirmed(urls: readonly URL[], options: ProbeOptions, { ask, err }: Terminal): Promise<boolean> {
   const requests = Math.min(plannedRequests(options), options.maxRequests);
+  const minutes = Math.ceil(Math.min(requests * USUAL_SECONDS, options.maxTime / 1000) / 60);
   const where = urls.map(({ host }) => host).join(' and ');
   if (ask === undefined) {
     throw new UsageError(`${where} is not this machine, and nobody is here to be asked. If you may attack it, say so with --yes.`);
   }
   const answer = await ask(
-    `About ${requests} requests that carry the access token and attack ${where}. Do you own it, or may you do this? [y/N] `,
+    `About ${requests} requests, one after the other, that carry the access token and attack ${where}: ` +
+      `${minutes} min or less where it is no more than 100 ms away. Do you own it, or may you do this? [y/N] `,
   );
   if (/^y(?:es)?$/i.test(answer.trim())) return true;
   err('Nothing was sent.');
@@ -93,6 +102,8 @@ async function read(given: Given, terminal: Terminal): Promise<{ readonly option
   if (other?.certificate.fingerprint256 === owner.certificate.fingerprint256) {
     throw new UsageError('--other-cert is the certificate of the owner: give that of another client.');
   }
+  const fields = readFields(given);
+  const planned = plannedRequests({ fields, owner, direct: directUrl });
   const options: ProbeOptions = {
     url,
     direct: directUrl,
@@ -102,9 +113,9 @@ async function read(given: Given, terminal: Terminal): Promise<{ readonly option
     impostor: other ?? (await impostorOf(owner.certificate)),
     largeImpostor: await impostorOf(owner.certificate, MANY_NAMES),
     ca: ca === undefined ? undefined : await readText(ca, '--ca'),
-    fields: readFields(given),
-    maxRequests: readNumber(given, 'max-requests', 1000),
-    maxTime: readNumber(given, 'max-seconds', 120) * 1000,
+    fields,
+    maxRequests: readNumber(given, 'max-requests', 2 * planned),
+    maxTime: readNumber(given, 'max-seconds', Math.max(planned, LEAST_SECONDS)) * 1000,
     timeout: readNumber(given, 'timeout', 10) * 1000,
   };
   return { options, hosts: [url, ...(directUrl === undefined ? [] : [directUrl])] };

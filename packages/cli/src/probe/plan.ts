@@ -1,5 +1,5 @@
 import type { Line } from './fields.ts';
-import type { TlsVersion } from './request.ts';
+import { TLS_VERSIONS, type TlsVersion } from './request.ts';
 
 /** Who sends: the owner of the token; somebody without a certificate; with another one; with another one that is very large. */
 export type Sender = 'owner' | 'nobody' | 'impostor' | 'large impostor';
@@ -50,65 +50,52 @@ export interface Lane {
   readonly http: '1.1' | '2';
   readonly tls: TlsVersion;
   readonly resumed: boolean;
-  readonly attacks: readonly (readonly [Sender, Shape])[];
 }
 
-const THIEVES = ['nobody', 'impostor'] as const;
-const all = (...shapes: Shape[]): [Sender, Shape][] => THIEVES.flatMap((sender) => shapes.map((shape): [Sender, Shape] => [sender, shape]));
+/** Every way through the edge, in order: resumed sessions come early, for there edges have been wrong that were right before. */
+export const LANES: readonly Lane[] = (['1.1', '2'] as const).flatMap((http) =>
+  TLS_VERSIONS.flatMap((tls) => [false, true].map((resumed) => ({ title: titleOf(http, tls, resumed), http, tls, resumed }))),
+);
 
-/** Everything that is tried through the edge, in order. */
-export const LANES: readonly Lane[] = [
-  {
-    title: 'HTTP/1.1 over TLS 1.3',
-    http: '1.1',
-    tls: 'TLSv1.3',
-    resumed: false,
-    attacks: [
-      ...all('none', 'plain', 'other case', 'twice', 'underscores', 'listed in Connection', 'beside much else'),
-      ['large impostor', 'plain'],
-      ['owner', 'plain'],
-      ['owner', 'other case'],
-    ],
-  },
-  {
-    title: 'HTTP/1.1 over TLS 1.2',
-    http: '1.1',
-    tls: 'TLSv1.2',
-    resumed: false,
-    attacks: [...all('none', 'plain'), ['owner', 'plain']],
-  },
-  {
-    title: 'HTTP/2 over TLS 1.3',
-    http: '2',
-    tls: 'TLSv1.3',
-    resumed: false,
-    attacks: [...all('none', 'plain', 'twice', 'underscores'), ['owner', 'plain']],
-  },
-  {
-    title: 'A resumed session of TLS 1.3',
-    http: '1.1',
-    tls: 'TLSv1.3',
-    resumed: true,
-    attacks: [...all('none', 'plain'), ['owner', 'plain']],
-  },
-  {
-    title: 'A resumed session of TLS 1.2',
-    http: '1.1',
-    tls: 'TLSv1.2',
-    resumed: true,
-    attacks: [...all('none', 'plain'), ['owner', 'plain']],
-  },
-];
+function titleOf(http: Lane['http'], tls: TlsVersion, resumed: boolean): string {
+  const version = tls.replace('v', ' ');
+  return resumed ? `HTTP/${http} on a resumed session of ${version}` : `HTTP/${http} over ${version}`;
+}
+
+/** Who sends what. */
+export type Attack = readonly [sender: Sender, shape: Shape];
+
+const THIEVES = ['nobody', 'impostor'] as const;
+const all = (...shapes: Shape[]): Attack[] => THIEVES.flatMap((sender) => shapes.map((shape): Attack => [sender, shape]));
+
+/** What is tried in every lane. */
+const BRIEF: readonly Attack[] = [...all('none', 'plain'), ['owner', 'plain']];
+/** What is tried in the first lane that is offered: everything that this version of HTTP can say. */
+const IN_FULL: Readonly<Record<Lane['http'], readonly Attack[]>> = {
+  '1.1': [
+    ...all('none', 'plain', 'other case', 'twice', 'underscores', 'listed in Connection', 'beside much else'),
+    ['large impostor', 'plain'],
+    ['owner', 'plain'],
+    ['owner', 'other case'],
+  ],
+  '2': [...all('none', 'plain', 'twice', 'underscores', 'beside much else'), ['large impostor', 'plain'], ['owner', 'plain']],
+};
+
+/** The attacks of a lane, of which the first that is offered for its version of HTTP has all. */
+export function attacksIn({ http }: Lane, isFirst: boolean): readonly Attack[] {
+  return isFirst ? IN_FULL[http] : BRIEF;
+}
 
 /** What is tried at the address of the API itself, around the edge. */
 export const DIRECT: readonly Shape[] = ['plain', 'with X-Forwarded-For'];
 
-/** How many requests the plan takes at most, where nothing has to be looked at twice. */
+/** How many requests the plan takes, where everything is offered and nothing has to be looked at twice. */
 export function requestsFor(batches: number, direct: boolean): number {
-  const inLane = ({ attacks, resumed }: Lane): number => {
-    // The owner stands before and after.
-    const sent = attacks.reduce((sum, [, shape]) => sum + (shape === 'none' ? 1 : batches), 2);
-    return resumed ? 2 * sent : sent;
+  const inLane = (lane: Lane): number => {
+    const isFirst = LANES.find(({ http }) => http === lane.http) === lane;
+    // The owner stands before and after; who resumes needs a session first.
+    const more = 2 + (lane.resumed ? 1 + THIEVES.length : 0);
+    return attacksIn(lane, isFirst).reduce((sum, [, shape]) => sum + (shape === 'none' ? 1 : batches), more);
   };
   return 3 + LANES.reduce((sum, lane) => sum + inLane(lane), 0) + (direct ? 1 + 2 * batches : 0);
 }

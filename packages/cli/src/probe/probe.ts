@@ -1,8 +1,8 @@
 import type { X509Certificate } from 'node:crypto';
 import { Client, type ClientOptions, Exhausted } from './client.ts';
 import { batchesOf, type Line, lineOf, type Spoof, spoofsOf, VERIFY_FIELDS } from './fields.ts';
-import { DIRECT, type Lane, LANES, requestsFor, type Sender, type Shape, shaped } from './plan.ts';
-import type { Answer } from './request.ts';
+import { type Attack, attacksIn, DIRECT, type Lane, LANES, requestsFor, type Sender, type Shape, shaped } from './plan.ts';
+import { type Answer, TLS_VERSIONS } from './request.ts';
 import { isAlike, isServed, isUnauthorized, judge, RANK, type Verdict, whyOwner } from './verdict.ts';
 
 /** What is probed, with what, and within which bounds. */
@@ -37,13 +37,14 @@ export interface Report {
 
 const BEFORE = 'Before all';
 const WITHOUT_TOKEN = 'the owner, without a token';
+const ALONE = 'the token alone';
 const NO_LONGER = 'the owner is no longer served: the token may have expired, or the edge has locked this client out';
 const LOCKED_OUT: readonly [Verdict, string] = ['unclear', NO_LONGER];
 
 /** Characters of spoofed fields in one request. */
 const BATCH = 4000;
 
-/** The most requests that a probe with these fields takes, where nothing has to be looked at twice. */
+/** How many requests a probe with these fields takes, where everything is offered and nothing has to be looked at twice. */
 export function plannedRequests({ fields, owner, direct }: Pick<ProbeOptions, 'fields' | 'owner' | 'direct'>): number {
   return requestsFor(batchesOf(spoofsOf(fields), owner.certificate, BATCH).length, direct !== undefined);
 }
@@ -84,9 +85,11 @@ class Probe {
 
   async #everything(onLane: (title: string) => void): Promise<void> {
     if (!(await this.#isProtected())) return;
+    const tried = new Set<Lane['http']>();
     for (const lane of LANES) {
       onLane(lane.title);
-      await this.#lane(lane);
+      const isOffered = await this.#lane(lane, attacksIn(lane, !tried.has(lane.http)));
+      if (isOffered) tried.add(lane.http);
     }
     await this.#sameConnection();
     if (this.#options.direct !== undefined) await this.#around(this.#options.direct);
@@ -94,25 +97,32 @@ class Probe {
 
   /** Where anybody is served without a token, nothing that follows would mean anything; and first of all it has to be the server. */
   async #isProtected(): Promise<boolean> {
-    for (const tls of ['TLSv1.3', 'TLSv1.2'] as const) {
+    const reasons: string[] = [];
+    for (const tls of TLS_VERSIONS) {
       const answer = await this.#client.withoutToken(tls);
-      if (answer.kind === 'unsupported') continue;
-      const isReached = answer.kind !== 'failed' && answer.kind !== 'unreachable';
-      const problem = isServed(answer) ? 'it is served: choose a URL that asks for the token' : isReached ? '' : answer.reason;
-      if (problem !== '') this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', answer, problem);
-      return problem === '';
+      if (answer.kind === 'answer') {
+        if (isServed(answer)) this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', answer, 'it is served: choose a URL that asks for the token');
+        return !isServed(answer);
+      }
+      reasons.push(answer.reason);
+      // Neither would be different with the other version.
+      if (answer.kind === 'failed' || answer.kind === 'unreachable') break;
     }
-    this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', undefined, 'neither TLS 1.3 nor TLS 1.2 is spoken');
+    this.#note(BEFORE, WITHOUT_TOKEN, 'unclear', undefined, [...new Set(reasons)].join('; '));
     return false;
   }
 
-  async #lane(lane: Lane): Promise<void> {
-    const { title, attacks } = lane;
+  /** Whether there was an answer, so that everything in it was tried. */
+  async #lane(lane: Lane, attacks: readonly Attack[]): Promise<boolean> {
+    const { title } = lane;
     const control = await this.#client.attempt(lane, 'owner', []);
-    if (control.kind === 'unsupported') return this.#note(title, 'the owner', 'not offered', undefined, control.reason);
+    if (control.kind === 'unsupported') {
+      this.#note(title, 'the owner', 'not offered', undefined, control.reason);
+      return false;
+    }
     const isGranted = isServed(control);
     this.#note(title, 'the owner', isGranted ? 'granted' : 'unclear', control, isGranted ? undefined : whyOwner(control));
-    if (control.kind !== 'answer') return;
+    if (control.kind !== 'answer') return false;
     const baselines = new Map<Sender, Answer>([['owner', control]]);
     for (const [sender, shape] of attacks) {
       if (isGranted || sender !== 'owner') await this.#attack(lane, sender, shape, baselines);
@@ -121,12 +131,13 @@ class Probe {
       // Or else what was refused in between may have been refused for another reason: the token has expired, the sender is locked out.
       const again = await this.#client.attempt(lane, 'owner', []);
       if (!isServed(again)) this.#note(title, 'the owner, at last', 'unclear', again, NO_LONGER);
-      return;
+      return true;
     }
     // An edge that loses the certificate of the owner may well hand on what a client writes in its place.
     const { certificate } = this.#options.owner;
     const ask = (lines: readonly Line[]): Promise<Answer> => this.#client.attempt(lane, 'owner', lines);
     await this.#spoof(title, 'the owner, who writes its certificate itself', 'nobody', certificate, 'plain', control, ask);
+    return true;
   }
 
   async #attack(lane: Lane, sender: Sender, shape: Shape, baselines: Map<Sender, Answer>): Promise<void> {
@@ -194,17 +205,26 @@ class Probe {
 
   async #around(url: URL): Promise<void> {
     const lane = 'Around the edge';
-    const ask = (lines: readonly Line[]): Promise<Answer> => this.#client.direct(url, lines);
-    const alone = await ask([]);
-    // What cannot be reached cannot be attacked from here.
-    if (alone.kind === 'unreachable') return this.#note(lane, 'the token alone', 'refused', undefined, alone.reason);
-    const [verdict, note] = judge('nobody', alone);
-    this.#note(lane, 'the token alone', verdict, alone, note);
-    if (alone.kind !== 'answer') return;
-    for (const shape of DIRECT) {
-      const title = `the field spoofed${shape === 'plain' ? '' : `, ${shape}`}`;
-      await this.#spoof(lane, title, 'nobody', this.#options.owner.certificate, shape, alone, ask);
+    const reasons: string[] = [];
+    for (const tls of TLS_VERSIONS) {
+      const ask = (lines: readonly Line[]): Promise<Answer> => this.#client.direct(url, tls, lines);
+      const alone = await ask([]);
+      // What cannot be reached cannot be attacked from here.
+      if (alone.kind === 'unreachable') return this.#note(lane, ALONE, 'refused', undefined, alone.reason);
+      if (alone.kind === 'answer') {
+        const [verdict, note] = judge('nobody', alone);
+        this.#note(lane, ALONE, verdict, alone, note);
+        for (const shape of DIRECT) {
+          const title = `the field spoofed${shape === 'plain' ? '' : `, ${shape}`}`;
+          await this.#spoof(lane, title, 'nobody', this.#options.owner.certificate, shape, alone, ask);
+        }
+        return;
+      }
+      reasons.push(alone.reason);
+      if (alone.kind === 'failed' || url.protocol === 'http:') break;
     }
+    // Somebody listens there, and nothing was attacked: that a connection ends says nothing of what another one would have got.
+    this.#note(lane, ALONE, 'unclear', undefined, `no answer to attack: ${[...new Set(reasons)].join('; ')}`);
   }
 
   #note(

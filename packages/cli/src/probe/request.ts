@@ -6,8 +6,9 @@ import { isIP } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, TLSSocket } from 'node:tls';
 import type { Line } from './fields.ts';
 
-/** The versions of TLS that are tried. */
-export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+/** The versions of TLS that are tried, in order. */
+export const TLS_VERSIONS = ['TLSv1.3', 'TLSv1.2'] as const;
+export type TlsVersion = (typeof TLS_VERSIONS)[number];
 
 /** How one request is sent. */
 export interface Sending {
@@ -169,15 +170,19 @@ async function skim(body: AsyncIterable<unknown>, keep: boolean): Promise<void> 
 }
 
 const VERSION = /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|WRONG_VERSION|NO_PROTOCOLS/;
+/** The same in words, as OpenSSL has them: where a request was already on its way, the code is a mere EPROTO. */
+const VERSION_IN_WORDS =
+  /:SSL routines:[^:]*:(?:tlsv1 alert protocol version|unsupported protocol|wrong version number|no protocols available):/;
 const UNREACHABLE = /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)$/;
 const NOT_FOUND = /^(?:ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL|EACCES|EPERM)$/;
 /** What Node says of a server certificate: it is not ours to ignore, for the token goes there. */
 const NOT_TRUSTED = /CERT|SELF_SIGNED|ISSUER|UNABLE_TO|ALTNAME/;
 
 function failure(error: unknown, signal: AbortSignal): Answer {
-  // The code alone: a message may repeat what was sent.
+  // Of the message nothing is shown: it may repeat what was sent.
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'closed';
-  if (VERSION.test(code)) return { kind: 'unsupported', reason: 'this version of TLS is not spoken' };
+  const isOfVersion = VERSION.test(code) || (code === 'EPROTO' && error instanceof Error && VERSION_IN_WORDS.test(error.message));
+  if (isOfVersion) return { kind: 'unsupported', reason: 'this version of TLS is not spoken' };
   if (UNREACHABLE.test(code)) return { kind: 'unreachable', reason: `not reached (${code})` };
   if (signal.aborted) return { kind: 'failed', reason: 'no answer in time' };
   if (NOT_FOUND.test(code)) return { kind: 'failed', reason: `not reached (${code})` };

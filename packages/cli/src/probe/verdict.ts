@@ -34,6 +34,14 @@ export function judge(sender: Sender, answer: Answer): readonly [Verdict, string
   }
 }
 
+/**
+ * Whether the same request may well be answered otherwise a moment later, so that it is worth a second one: for instance where the API
+ * has refused and closed while its edge was still writing to it, which the edge tells as 502.
+ */
+export function isMomentary(answer: Answer): boolean {
+  return answer.kind === 'answer' && answer.status >= 502 && answer.status <= 504;
+}
+
 /** Whether the route answered. */
 export function isServed(answer: Answer): boolean {
   return answer.kind === 'answer' && answer.status >= 200 && answer.status < 300;

@@ -4,6 +4,10 @@ import type { EpochSeconds } from '../request.ts';
 import type { AuthenticatedToken, AuthenticateToken } from './authenticated-token.ts';
 import type { PresentedToken } from './extract.ts';
 
+/**
+ * How much is remembered of tokens that passed, and for how long: the option `cache`. It delays nothing: `exp`, the binding, the proof,
+ * `isRevoked` and the key that signed are looked at on every request, and what introspection said is not kept beyond its `activeFor`.
+ */
 export interface CacheLimits {
   /** Tokens that are kept at most. */
   readonly entries: number;

@@ -1,52 +1,23 @@
-import { decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
+import { decodeProtectedHeader, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { type FetchedText, isJson, jsonObject } from '../discovery/fetch-json.ts';
-import type { KeySet } from '../keys/key-set.ts';
+import { firstThatVerifies, type KeySet } from '../keys/key-set.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
-import {
-  type AccessTokenClaims,
-  type AuthenticatedToken,
-  authenticatedToken,
-  type BindingRules,
-  deepFreeze,
-} from './authenticated-token.ts';
+import type { AuthenticatedToken } from './authenticated-token.ts';
 import { Breaker, type BreakerSettings } from './breaker.ts';
 import type { PresentedToken } from './extract.ts';
+import { type AnswerRules, judgeAnswer, type KnownJwt, type Said } from './introspection-answer.ts';
 import { IntrospectionFailure, introspectionRequest, type IntrospectionRequestOptions } from './introspection-request.ts';
-import { wrongClaim } from './jwt.ts';
-import { clientOf, scopesIn, type TokenShape } from './shape.ts';
 
-export interface IntrospectionOptions extends IntrospectionRequestOptions {
-  /** `aud` of the answer must name one of these. */
-  readonly audience: readonly string[];
-  /** Clients whose tokens are accepted where the answer has no `aud`. */
-  readonly clientIds: readonly string[];
-  readonly shape: TokenShape;
-  readonly binding: BindingRules;
-  readonly clockTolerance: number;
+export interface IntrospectionOptions extends IntrospectionRequestOptions, AnswerRules {
   /** `alg` values of signed answers. */
   readonly algorithms: readonly string[];
   /** The keys of the issuer, for signed answers. */
   readonly keys: KeySet;
-  /** Seconds for which an answer may be used again: that the token is active, and that it is not. */
-  readonly activeFor: number;
+  /** Seconds for which the answer that a token is not active may be used again. */
   readonly inactiveFor: number;
   readonly breaker: BreakerSettings;
-}
-
-/** What the server said of a token, and whether the key that it signed this with is still trusted. */
-interface Said {
-  readonly members: Readonly<Record<string, unknown>>;
-  readonly size: number;
-  readonly keyTrusted: () => boolean;
-}
-
-/** What a token that is a JWT says itself. Its binding must hold as well. */
-export interface KnownJwt {
-  readonly claims: Readonly<Record<string, unknown>>;
-  /** Whether it was verified here, so that its `aud` names the API. */
-  readonly verified: boolean;
 }
 
 /** Judges tokens by asking their issuer. */
@@ -79,11 +50,13 @@ export function introspection(options: IntrospectionOptions): Introspect {
     try {
       const answer = await request.ask(token.value);
       breaker.succeeded();
-      const said = await read(answer, now, options);
-      return isRejection(said) ? said : judgeAnswer(said, now, jwt, options);
+      // The answer is younger than the request, and says when it was made.
+      const answeredAt = options.now();
+      const said = await read(answer, answeredAt, options);
+      return isRejection(said) ? said : judgeAnswer(said, answeredAt, jwt, options);
     } catch (error) {
       const isAway = error instanceof IntrospectionFailure && error.away;
-      if (isAway) breaker.failed(now);
+      if (isAway) breaker.failed(options.now());
       else breaker.succeeded();
       return unavailable(isAway ? 1 : options.breaker.cooldown, error instanceof IntrospectionFailure ? error.message : 'unexpected');
     }
@@ -129,12 +102,7 @@ async function readSigned({ type, text }: FetchedText, now: EpochSeconds, option
   const { alg, ...header } = headerOf(text);
   if (typeof alg !== 'string' || !algorithms.includes(alg))
     throw new IntrospectionFailure('the answer is signed with an algorithm that is not on the list', false);
-  const fitting = await keys.keysFor({ ...header, alg }, now);
-  if (isRejection(fitting)) {
-    if (fitting.rejected === 'unavailable.keys') return fitting;
-    throw new IntrospectionFailure('the answer is signed with a key that the issuer does not publish', false);
-  }
-  for (const { key, imported } of fitting.keys) {
+  const said = await firstThatVerifies<Said>(keys, { ...header, alg }, now, async (key, imported) => {
     const verified = await jwtVerify(text, imported, {
       algorithms: [...algorithms],
       typ: 'token-introspection+jwt',
@@ -146,7 +114,11 @@ async function readSigned({ type, text }: FetchedText, now: EpochSeconds, option
       currentDate: new Date(now * 1000),
     }).catch(() => undefined);
     const members: unknown = verified?.payload['token_introspection'];
-    if (isMembers(members)) return { members, size: text.length, keyTrusted: key.trusted };
+    return isMembers(members) ? { members, size: text.length, keyTrusted: key.trusted } : undefined;
+  });
+  if (said !== undefined) {
+    if (!isRejection(said) || said.rejected === 'unavailable.keys') return said;
+    throw new IntrospectionFailure('the answer is signed with a key that the issuer does not publish', false);
   }
   throw new IntrospectionFailure(
     'the signed answer is not what RFC 9701 §5 says: signature, typ, iss, aud, iat, token_introspection',
@@ -164,51 +136,4 @@ function headerOf(jwt: string): ReturnType<typeof decodeProtectedHeader> {
 
 function isMembers(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** RFC 7662 §2.2. What is there is checked as in a JWT. */
-function judgeAnswer(
-  { members, size, keyTrusted }: Said,
-  now: EpochSeconds,
-  jwt: KnownJwt | undefined,
-  { issuer, audience, clientIds, shape, binding, clockTolerance, activeFor }: IntrospectionOptions,
-): AuthenticatedToken | Rejection {
-  if (members['active'] !== true) return reject('token.inactive');
-  const wrong = wrongClaim(members);
-  if (wrong !== undefined) return reject('token.claim', { detail: wrong });
-  const { iss, aud, exp, nbf, iat } = members as JWTPayload;
-  const another = kindOtherThanAccessToken(members);
-  if (another !== undefined) return reject('token.not_an_access_token', { received: another });
-  if (iss !== undefined && iss !== issuer) return reject('token.issuer', { expected: issuer });
-  if (exp === undefined) return reject('token.claim', { detail: 'exp' });
-  if (exp + clockTolerance <= now) return reject('token.expired');
-  if ((nbf ?? now) > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'nbf' });
-  if ((iat ?? now) > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'iat' });
-  const clientId = clientOf(members, shape);
-  if (aud === undefined && jwt?.verified !== true) {
-    if (clientIds.length === 0) return reject('token.audience', { detail: 'aud is missing in the answer' });
-    if (clientId === undefined || !clientIds.includes(clientId)) return reject('token.client');
-  }
-  if (aud !== undefined && ![aud].flat().some((resource) => audience.includes(resource))) return reject('token.audience');
-
-  const claims = deepFreeze({ ...members, iss: issuer, exp }) as AccessTokenClaims;
-  return authenticatedToken({
-    issuer,
-    claims,
-    until: Math.min(exp, now + activeFor),
-    keyTrusted,
-    scopes: scopesIn(claims, shape.scope),
-    clientId,
-    statements: jwt === undefined ? [claims] : [claims, jwt.claims],
-    binding,
-    size,
-  });
-}
-
-/** Servers answer for refresh tokens too, and those last for months: what says that it is one is no access token. */
-function kindOtherThanAccessToken({ token_type: type, token_use: use, typ }: Readonly<Record<string, unknown>>): string | undefined {
-  if (type !== undefined && !(typeof type === 'string' && /^(?:bearer|dpop)$/i.test(type))) return 'token_type';
-  if (use !== undefined && use !== 'access' && use !== 'access_token') return 'token_use';
-  if (typeof typ === 'string' && /^(?:id|refresh|offline|logout)$/i.test(typ)) return 'typ';
-  return undefined;
 }

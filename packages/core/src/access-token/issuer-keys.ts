@@ -31,22 +31,26 @@ export function keysOfIssuer(options: IssuerKeyOptions): KeySet {
   return remoteKeySet(uri === undefined ? discoveredKeys(options, keys) : () => fetchKeySet(uri, options.fetch, keys), now, keys);
 }
 
+/**
+ * Where the keys are is asked anew each time that they are fetched: an issuer can move them while the former place goes on
+ * answering. Where its metadata cannot be had or used, they are where they were.
+ */
 function discoveredKeys({ issuer, audience, fetch }: IssuerKeyOptions, limits: FetchLimits): () => Promise<readonly unknown[]> {
-  let uri: string | undefined;
+  let known: string | undefined;
+  let warned = false;
   return async () => {
-    uri ??= await findKeys();
     try {
-      return await fetchKeySet(uri, fetch, limits);
+      known = await findKeys();
     } catch (error) {
-      // The issuer may have moved its keys: ask again where they are.
-      uri = undefined;
-      throw error;
+      if (known === undefined) throw error;
     }
+    return fetchKeySet(known, fetch, limits);
   };
 
   async function findKeys(): Promise<string> {
     const { url, protected_resources: resources } = await discover(issuer, 'jwks_uri', fetch, limits);
-    if (resources !== undefined && audience.length > 0 && !resources.some((resource) => audience.includes(resource))) {
+    if (!warned && resources !== undefined && audience.length > 0 && !resources.some((resource) => audience.includes(resource))) {
+      warned = true;
       warn(
         `${issuer} lists the resources that it issues tokens for (protected_resources), and ${audience.join(' or ')} is not among them.`,
       );

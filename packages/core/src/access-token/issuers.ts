@@ -102,8 +102,8 @@ export function trustedIssuers(trusted: readonly TrustedIssuer[], decrypt?: Decr
 
 /**
  * Whether somebody might take a token for a JWS: three segments or more, the first of which says something like a JSON object to a
- * decoder that is as lenient as they come. A JWE has five, and says `enc`. What looks like one and fails here is asked of nobody, or another spelling of a JWT that is
- * refused here would be accepted where it is read leniently.
+ * decoder that is as lenient as they come. A JWE has five, and says `enc`. What looks like one and fails here is asked of nobody, or
+ * another spelling of a JWT that is refused here would be accepted where it is read leniently.
  */
 function looksLikeJwt(token: string): boolean {
   const segments = token.split('.');

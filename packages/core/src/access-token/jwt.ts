@@ -1,5 +1,5 @@
-import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type ProtectedHeaderParameters } from 'jose';
-import type { FittingKeys, KeySet } from '../keys/key-set.ts';
+import { type CryptoKey, decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify, type ProtectedHeaderParameters } from 'jose';
+import { firstThatVerifies, type KeySet, type SigningKey } from '../keys/key-set.ts';
 import { isRejection, type Reason, reject, type Rejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 import {
@@ -61,9 +61,10 @@ export function jwtAccessToken(options: JwtAccessTokenOptions): AuthenticateJwt 
   return async (jwt, now) => {
     const header = checkHeader(jwt, options);
     if (isRejection(header)) return header;
-    const fitting = await options.keys.keysFor(header, now);
-    if (isRejection(fitting)) return fitting;
-    return verify(jwt, fitting, now, options);
+    const judged = await firstThatVerifies(options.keys, header, now, (key, imported, until) =>
+      verify(jwt, { key, imported, until }, now, options),
+    );
+    return judged ?? reject('token.signature');
   };
 }
 
@@ -82,48 +83,46 @@ function checkHeader(
   return { ...header, alg };
 }
 
+/** `undefined` where the signature is not by this key. */
 async function verify(
   { compact, header, claims: unverified }: DecodedJwt,
-  { keys, until }: FittingKeys,
+  { key, imported, until }: { readonly key: SigningKey; readonly imported: CryptoKey; readonly until: EpochSeconds },
   now: EpochSeconds,
   options: JwtAccessTokenOptions,
-): Promise<AuthenticatedToken | Rejection> {
+): Promise<AuthenticatedToken | Rejection | undefined> {
   const { issuer, audience, algorithms, clockTolerance, shape, clientIds, binding } = options;
   const namesAudience = shape.audience === 'aud' || unverified.aud !== undefined;
-  for (const { key, imported } of keys) {
-    try {
-      const { payload } = await jwtVerify(compact, imported, {
-        algorithms: [...algorithms],
-        issuer,
-        ...(namesAudience && { audience: [...audience] }),
-        clockTolerance,
-        currentDate: new Date(now * 1000),
-        requiredClaims: ['exp', ...shape.claims],
-      });
-      const wrong = wrongClaim(payload);
-      if (wrong !== undefined) return reject('token.claim', { detail: wrong });
-      const claims = deepFreeze(payload) as AccessTokenClaims;
-      if (claims.iat !== undefined && claims.iat > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'iat' });
-      const clientId = clientOf(claims, shape);
-      if (!namesAudience && !(clientId !== undefined && clientIds.includes(clientId))) return reject('token.client');
-      const another = notAnAccessToken(typeOf(header.typ), payload, shape);
-      if (another !== undefined) return another;
-      return authenticatedToken({
-        issuer,
-        claims,
-        until: Math.min(claims.exp + clockTolerance, until),
-        keyTrusted: key.trusted,
-        scopes: scopesIn(claims, shape.scope),
-        clientId,
-        statements: [claims],
-        binding,
-        size: compact.length,
-      });
-    } catch (error) {
-      if (!(error instanceof errors.JWSSignatureVerificationFailed)) return rejectionOf(error);
-    }
+  try {
+    const { payload } = await jwtVerify(compact, imported, {
+      algorithms: [...algorithms],
+      issuer,
+      ...(namesAudience && { audience: [...audience] }),
+      clockTolerance,
+      currentDate: new Date(now * 1000),
+      requiredClaims: ['exp', ...shape.claims],
+    });
+    const wrong = wrongClaim(payload);
+    if (wrong !== undefined) return reject('token.claim', { detail: wrong });
+    const claims = deepFreeze(payload) as AccessTokenClaims;
+    if (claims.iat !== undefined && claims.iat > now + clockTolerance) return reject('token.not_yet_valid', { detail: 'iat' });
+    const clientId = clientOf(claims, shape);
+    if (!namesAudience && !(clientId !== undefined && clientIds.includes(clientId))) return reject('token.client');
+    const another = notAnAccessToken(typeOf(header.typ), payload, shape);
+    if (another !== undefined) return another;
+    return authenticatedToken({
+      issuer,
+      claims,
+      until: Math.min(claims.exp + clockTolerance, until),
+      keyTrusted: key.trusted,
+      scopes: scopesIn(claims, shape.scope),
+      clientId,
+      statements: [claims],
+      binding,
+      size: compact.length,
+    });
+  } catch (error) {
+    return error instanceof errors.JWSSignatureVerificationFailed ? undefined : rejectionOf(error);
   }
-  return reject('token.signature');
 }
 
 const CLAIM_REASONS: Record<string, Reason> = { aud: 'token.audience', iss: 'token.issuer', nbf: 'token.not_yet_valid' };

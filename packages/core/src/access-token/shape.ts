@@ -23,8 +23,8 @@ export interface TokenShape {
   readonly scope: readonly string[];
   /** `client` lets tokens without `aud` pass where their client is on a list of the API. One that has `aud` must name the API all the same. */
   readonly audience: 'aud' | 'client';
-  /** The claim with the identifier of the client. */
-  readonly client: string;
+  /** Claims with the identifier of the client, of which the first that is there counts: versions of a server differ. */
+  readonly client: readonly string[];
   /** Members of `cnf` that this server writes as claims of their own. They bind like the others. */
   readonly topLevel: readonly string[];
   /** Claims that must be there besides `iss` and `exp`. */
@@ -38,7 +38,7 @@ export const STANDARD: TokenShape = {
   never: ['at_hash', 'c_hash', 'nonce'],
   scope: ['scope', 'scp'],
   audience: 'aud',
-  client: 'client_id',
+  client: ['client_id'],
   topLevel: [],
   claims: [],
 };
@@ -80,6 +80,7 @@ export function scopesIn(claims: Readonly<Record<string, unknown>>, names: reado
 
 /** The identifier of the client, where it is a string. */
 export function clientOf(claims: Readonly<Record<string, unknown>>, { client }: TokenShape): string | undefined {
-  const value = claims[client] ?? claims['client_id'];
+  const name = client.find((one) => claims[one] !== undefined);
+  const value = name === undefined ? undefined : claims[name];
   return typeof value === 'string' ? value : undefined;
 }

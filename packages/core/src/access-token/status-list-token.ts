@@ -1,6 +1,6 @@
 import { decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
 import { type Fetch, type FetchLimits, fetchText } from '../discovery/fetch-json.ts';
-import type { KeySet } from '../keys/key-set.ts';
+import { firstThatVerifies, type KeySet } from '../keys/key-set.ts';
 import { isRejection } from '../rejection.ts';
 import type { EpochSeconds } from '../request.ts';
 
@@ -40,7 +40,7 @@ export interface StatusList {
 }
 
 /** Clocks may differ by so many seconds. */
-const TOLERANCE = 5;
+export const TOLERANCE = 5;
 
 /** Fetches a list and verifies it. Rejects with a {@link StatusListFailure}, or the failure of the fetch. */
 export async function fetchList(uri: string, issuer: StatusIssuer, now: EpochSeconds, settings: StatusListLimits): Promise<StatusList> {
@@ -61,6 +61,11 @@ export async function fetchList(uri: string, issuer: StatusIssuer, now: EpochSec
   return { octets, bits, iat, until, freshUntil: Math.min(until, now + settings.maxAge), keyTrusted };
 }
 
+interface Verified {
+  readonly payload: JWTPayload;
+  readonly keyTrusted: () => boolean;
+}
+
 /** The claims, by a key of the issuer and for this very URI. */
 async function verified(
   compact: string,
@@ -68,14 +73,12 @@ async function verified(
   { issuer, keys }: StatusIssuer,
   now: EpochSeconds,
   { algorithms }: StatusListLimits,
-): Promise<{ readonly payload: JWTPayload; readonly keyTrusted: () => boolean }> {
+): Promise<Verified> {
   const header = headerOf(compact);
   const { alg } = header;
   if (alg === undefined || !algorithms.includes(alg))
     throw new StatusListFailure('the list is signed with an algorithm that is not on the list');
-  const fitting = await keys.keysFor({ ...header, alg }, now);
-  if (isRejection(fitting)) throw new StatusListFailure(fitting.detail ?? 'the list is signed with a key that the issuer does not publish');
-  for (const { key, imported } of fitting.keys) {
+  const found = await firstThatVerifies<Verified>(keys, { ...header, alg }, now, async (key, imported) => {
     const result = await jwtVerify(compact, imported, {
       algorithms: [...algorithms],
       typ: 'statuslist+jwt',
@@ -84,12 +87,13 @@ async function verified(
       clockTolerance: TOLERANCE,
       currentDate: new Date(now * 1000),
     }).catch(() => undefined);
-    if (result === undefined) continue;
-    const { iss } = result.payload;
-    if (iss !== undefined && iss !== issuer) throw new StatusListFailure('the list is of another issuer');
-    return { payload: result.payload, keyTrusted: key.trusted };
-  }
-  throw new StatusListFailure('the list does not hold: its signature, typ, sub, iat or exp');
+    return result && { payload: result.payload, keyTrusted: key.trusted };
+  });
+  if (found === undefined) throw new StatusListFailure('the list does not hold: its signature, typ, sub, iat or exp');
+  if (isRejection(found)) throw new StatusListFailure(found.detail ?? 'the list is signed with a key that the issuer does not publish');
+  const { iss } = found.payload;
+  if (iss !== undefined && iss !== issuer) throw new StatusListFailure('the list is of another issuer');
+  return found;
 }
 
 function headerOf(compact: string): ReturnType<typeof decodeProtectedHeader> {
@@ -100,7 +104,10 @@ function headerOf(compact: string): ReturnType<typeof decodeProtectedHeader> {
   }
 }
 
-/** Inflates (RFC 1950) up to a size: a list of a few bytes can stand for gigabytes. */
+/**
+ * Inflates (RFC 1950) up to a size: a list of a few bytes can stand for gigabytes. For that it is done here: the library there is for
+ * status lists (`@sd-jwt/jwt-status-list`) inflates all of it, and then makes a number of every status.
+ */
 async function inflated(lst: string, largest: number): Promise<Uint8Array> {
   const text = atob(lst.replaceAll('-', '+').replaceAll('_', '/'));
   const compressed = Uint8Array.from(text, (character) => character.charCodeAt(0));

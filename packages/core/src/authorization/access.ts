@@ -12,8 +12,13 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
   /**
    * Aborts when the access ends, so that a stream or a WebSocket can end with it: at `exp` (for a token that was accepted after
    * it, at the end of the clock tolerance); when the key that signed the token is revoked (at once) or given up by the issuer
-   * (within a minute); when the resource is closed; where `audited` is set, when audit mode ends. Its `reason` is a `DOMException`, `TimeoutError` at `exp` and at the end of audit mode, else `AbortError`.
-   * Costs nothing until it is read, and never keeps a process alive.
+   * (within a minute); when `isRevoked`, a status list for example, names the token, which is asked every minute: a failure, or no
+   * answer within the next, ends the access too, as a request would be refused; when the resource is closed; where `audited` is set,
+   * when audit mode ends. Introspection is not asked again: the token is not kept. Its `reason` is a `DOMException`, `TimeoutError` at
+   * `exp` and at the end of audit mode, else `AbortError`. Costs nothing until it is read, and never keeps a process alive.
+   *
+   * There is no other limit. A route that wants a client to show its key more often has one of its own:
+   * `AbortSignal.any([signal, AbortSignal.timeout(3_600_000)])`.
    *
    * @example
    * accessOf(request).signal.addEventListener('abort', () => response.end());
@@ -34,15 +39,12 @@ class Grant implements Omit<Access, keyof ConfirmedToken> {
   readonly audited: Rejection | undefined;
   readonly fields: Fields;
   readonly #token: AuthenticatedToken;
+  readonly #confirmed: ConfirmedToken;
   readonly #signals: AccessSignals;
   #signal: AbortSignal | undefined;
 
-  constructor(
-    { issuer, claims, scheme, confirmations, scopes, clientId, audited }: ConfirmedToken,
-    fields: Fields,
-    token: AuthenticatedToken,
-    signals: AccessSignals,
-  ) {
+  constructor(confirmed: ConfirmedToken, fields: Fields, token: AuthenticatedToken, signals: AccessSignals) {
+    const { issuer, claims, scheme, confirmations, scopes, clientId, audited } = confirmed;
     this.issuer = issuer;
     this.claims = claims;
     this.scheme = scheme;
@@ -53,12 +55,13 @@ class Grant implements Omit<Access, keyof ConfirmedToken> {
     this.audited = audited;
     this.fields = fields;
     this.#token = token;
+    this.#confirmed = confirmed;
     this.#signals = signals;
     Object.freeze(this);
   }
 
   get signal(): AbortSignal {
-    this.#signal ??= this.#signals.of(this.#token);
+    this.#signal ??= this.#signals.of(this.#token, this.#confirmed);
     return this.#signal;
   }
 }

@@ -1,5 +1,5 @@
 // Longer than other files because of what there is to say of each edge; the code is the table and two functions.
-import { Check } from '../check.ts';
+import { Check, isObject } from '../check.ts';
 import type { ForwardedFormat } from './formats.ts';
 import { type ForwardedFieldOptions, readForwardedField, type VerifiedField } from './forwarded.ts';
 import type { CertificateSource } from './thumbprint.ts';
@@ -163,11 +163,17 @@ export function envoy(options: EnvoyOptions): CertificateSource {
  * Istio: the gateway sets `x-forwarded-client-cert` and the sidecar appends, so there are two elements, the client's first; with
  * other hops, say how many `elements` there are.
  *
- * Traps: without a client certificate only the gateway's own is there, which counts as none. Look at the field of your mesh
- * before you rely on the number: `elements` must be exactly what arrives.
+ * Traps: the peer is always the sidecar of the API, over the loopback interface, whoever sent the request to it; and the sidecar
+ * keeps the first element as it came. So every workload that reaches the sidecar without going through the gateway can write the
+ * client's element itself, and `peers` alone is refused: `trust` needs a `secret` that the gateway sets. An `AuthorizationPolicy`
+ * that admits the gateway alone belongs to it. Without a client certificate only the gateway's own element is there, which counts as
+ * none. Look at the field of your mesh before you rely on the number: `elements` must be exactly what arrives.
+ *
+ * @example
+ * istio({ trust: { secret: { field: 'edge-secret', values: [secret] } } })
  */
 export function istio(options: EnvoyOptions): CertificateSource {
-  return fromEnvoy('istio', options, 2);
+  return fromEnvoy('istio', options, 2, true);
 }
 
 /**
@@ -179,9 +185,15 @@ export function contour(options: EnvoyOptions): CertificateSource {
   return fromEnvoy('contour', options, 1);
 }
 
-function fromEnvoy(name: string, given: unknown, hops: number): CertificateSource {
+const SIDECAR =
+  'The peer is the sidecar, whoever sent the request to it: add a secret that the gateway sets; or, where a policy of the mesh admits the gateway alone, say dangerouslyTrustEveryPeer()';
+
+function fromEnvoy(name: string, given: unknown, hops: number, hasSidecar = false): CertificateSource {
   const check = new Check();
   const options = check.object(name, given, { trust: true, field: true, longest: true, elements: true, encoding: true });
+  const { trust } = options;
+  const isPeersAlone = isObject(trust) && trust['peers'] !== undefined && !('secret' in trust || 'pinnedCertificate' in trust);
+  if (hasSidecar && isPeersAlone) check.wrongKind(`${name}.trust`, trust, SIDECAR);
   const which = { elements: check.whole(`${name}.elements`, options['elements'], hops, 1, 10), element: 0 };
   const isJson = check.oneOf(`${name}.encoding`, options['encoding'], ['text', 'json']) === 'json';
   return sourceOf(check, name, options, { field: 'X-Forwarded-Client-Cert', format: isJson ? { xfccJson: which } : { xfcc: which } });
@@ -258,10 +270,10 @@ export function azureApplicationGateway(options: EdgeOptions): CertificateSource
  * Cloudflare, with transform rules that remove `Client-Cert` and `Client-Cert-Chain` and then set them from
  * `cf.tls_client_auth.cert_rfc9440` and `cf.tls_client_auth.cert_chain_rfc9440`.
  *
- * Traps: `Cf-Client-Cert-Der-Base64` may come on the first request of a connection only: do not use it. A certificate over 10 KiB
- * arrives as an empty field. The rule is filled for certificates that were not verified too. Anybody can send through an account
- * of theirs from the same addresses, so trust needs a `secret` that your rules set, or Authenticated Origin Pulls with a
- * certificate of your own as `pinnedCertificate`.
+ * Traps: `Cf-Client-Cert-Der-Base64` may come on the first request of a connection only: do not use it. A certificate over 10 KB
+ * (16 KB, say newer documents) arrives as an empty field. The rule is filled for certificates that were not verified too. Anybody
+ * can send through an account of theirs from the same addresses, so trust needs a `secret` that your rules set, or Authenticated
+ * Origin Pulls with a certificate of your own as `pinnedCertificate`.
  */
 export function cloudflare(options: EdgeOptions): CertificateSource {
   return fromEdge('cloudflare', options, { field: 'Client-Cert', format: 'byte-sequence', chainField: 'Client-Cert-Chain' });
@@ -278,9 +290,11 @@ export function fastly(options: EdgeOptions): CertificateSource {
 }
 
 /**
- * F5 BIG-IP with an iRule: `HTTP::header remove X-Client-Cert`, then `HTTP::header insert X-Client-Cert [b64encode [SSL::cert 0]]`.
+ * F5 BIG-IP with an iRule: `HTTP::header remove X-Client-Cert` until there is none, then
+ * `HTTP::header insert X-Client-Cert [b64encode [SSL::cert 0]]`.
  *
- * Traps: nothing is removed unless the iRule does. An iRule with `X509::whole` sends PEM with spaces:
+ * Traps: nothing is removed unless the iRule does, and where several lines have a name, `value` and `replace` mean the last: remove
+ * in a loop. An iRule with `X509::whole` sends PEM with spaces:
  * `fromForwardedField({ field, format: 'pem', trust })`.
  */
 export function f5(options: EdgeOptions): CertificateSource {

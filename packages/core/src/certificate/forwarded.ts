@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { Check, stringsIn } from '../check.ts';
+import { Check, isObject, stringsIn } from '../check.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProtectedResourceRequest } from '../request.ts';
 import { certificatesIn, type FormatName, FORMATS, type ForwardedFormat, readerOf, saysNone } from './formats.ts';
@@ -76,6 +76,7 @@ export function readForwardedField(check: Check, name: string, options: unknown)
   const distrustOf = readTrust(check, `${name}.trust`, o['trust']);
   const verify = o['verified'] === undefined ? undefined : readVerified(check, `${name}.verified`, o['verified']);
   const longest = check.whole(`${name}.longest`, o['longest'], LONGEST, 1, MOST);
+  refuseCollisions(check, name, o);
   // Only what trusted peers sent and what was a certificate gets in here, so that nobody else can fill it.
   const remembered = new LRUCache<string, Certificate>({
     max: REMEMBERED.entries,
@@ -102,6 +103,38 @@ export function readForwardedField(check: Check, name: string, options: unknown)
     return certificate;
   };
   return Object.assign(source, { field });
+}
+
+/** What every request has of its own, whoever sends it: an edge that writes there breaks what it is for. */
+const TAKEN: ReadonlySet<string> = new Set([
+  'authorization',
+  'dpop',
+  'host',
+  'connection',
+  'cookie',
+  'content-length',
+  'transfer-encoding',
+]);
+
+/** One field says one thing: where two are the same, what is meant for one would be read as the other. */
+function refuseCollisions(check: Check, name: string, options: Readonly<Record<string, unknown>>): void {
+  const paths = [['field'], ['chainField'], ['verified', 'field'], ['trust', 'secret', 'field']];
+  const seen = new Map<string, string>();
+  for (const path of paths) {
+    const field = textAt(options, path)?.toLowerCase();
+    if (field === undefined) continue;
+    const option = `${name}.${path.join('.')}`;
+    const other = seen.get(field);
+    if (TAKEN.has(field)) check.wrong(option, field, 'Requests have that field for something else: give one of the edge alone');
+    if (other !== undefined) check.wrong(option, field, `That is ${other} already: each needs a field of its own`);
+    seen.set(field, option);
+  }
+}
+
+function textAt(value: unknown, path: readonly string[]): string | undefined {
+  let at = value;
+  for (const name of path) at = isObject(at) ? at[name] : undefined;
+  return typeof at === 'string' ? at : undefined;
 }
 
 const NONE: readonly string[] = Object.freeze([]);

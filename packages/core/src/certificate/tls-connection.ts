@@ -1,7 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { TLSSocket } from 'node:tls';
 import { reject } from '../rejection.ts';
-import type { Connection, Peer } from '../request.ts';
+import type { Connection, Peer, ProtectedResourceRequest } from '../request.ts';
 import { type Certificate, type CertificateSource, certificateOf } from './thumbprint.ts';
 
 // Until TLS 1.2 a client can renegotiate. While it does, Node already reports the certificate of the new handshake although
@@ -69,11 +69,13 @@ export function tlsConnection(message: NodeMessage): Connection {
 class NodeConnection implements Connection {
   readonly peer: Peer;
   readonly hidesCertificates: boolean;
+  readonly serverName: string | undefined;
   readonly #key: object;
 
   constructor(key: object, socket: object, http2: boolean) {
     this.#key = key;
     this.peer = peerOf(socket);
+    this.serverName = serverNameOf(socket);
     // As the TLS sockets of Bun do, which lack most of what a socket of Node has.
     this.hidesCertificates = isTls(socket) && typeof socket.getProtocol !== 'function';
     // Where the beginning of the request went unseen (a server that is not node:http's), the certificate can be read late only
@@ -92,6 +94,32 @@ function peerOf(socket: object): Peer {
   return typeof server?.address?.() === 'string' ? { kind: 'unix' } : { kind: 'unknown' };
 }
 
+/** The name is `false` or `null` where a client gave none. */
+function serverNameOf(socket: object): string | undefined {
+  return 'servername' in socket && typeof socket.servername === 'string' ? socket.servername.toLowerCase() : undefined;
+}
+
+const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
+
+/** Whether a request names the host that its connection was made for, and no other, in whatever ways it does. */
+function isFor({ serverName }: Connection, request: ProtectedResourceRequest): boolean {
+  const [, ofTarget] = ABSOLUTE.exec(request.target) ?? [];
+  const named = [ofTarget, ...request.fieldLines(':authority'), ...request.fieldLines('host')].filter((one) => one !== undefined);
+  return named.length > 0 && named.every((authority) => authority.toLowerCase().replace(/:\d*$/, '') === serverName);
+}
+
+/** What {@link fromTls} can be told. */
+export interface FromTlsOptions {
+  /**
+   * What becomes of a certificate-bound token in a request for another host than the one that the client named when it connected
+   * (SNI). Clients of HTTP/2 send requests for several hosts on one connection where its certificate is good for all of them
+   * (RFC 9113 §9.1.1), and then present the certificate that they chose for the first. `refuse` answers 421, after which they use
+   * a connection of its own (RFC 9110 §15.5.20); it holds for HTTP/1.1 too, and for a client that named no host. `ignore` (default)
+   * looks at the certificate alone.
+   */
+  readonly misdirected?: 'refuse' | 'ignore';
+}
+
 /**
  * The certificate source for servers where TLS ends in this process: `node:https`, `node:http2`.
  *
@@ -102,13 +130,21 @@ function peerOf(socket: object): Peer {
  * (TLS 1.2) loses the connection; this holds for every TLS server of `node:https` in the process. Make the middleware before
  * the server takes its first request, or the clients that were faster are refused until they reconnect.
  *
+ * Throws a `TypeError` for options that it does not know.
+ *
  * @example
  * holdfast({ issuer, audience, certificate: fromTls() })
  */
-export function fromTls(): CertificateSource {
+export function fromTls(options: FromTlsOptions = {}): CertificateSource {
+  const { misdirected = 'ignore', ...others } = options;
+  if ((misdirected !== 'refuse' && misdirected !== 'ignore') || Object.keys(others).length > 0) {
+    throw new TypeError("fromTls: Give { misdirected: 'refuse' }, { misdirected: 'ignore' } or nothing, and nothing else.");
+  }
   watchRequests();
   const remembered = new WeakMap<Connection, Certificate>();
-  return ({ connection }) => {
+  return (request) => {
+    const { connection } = request;
+    if (misdirected === 'refuse' && !isFor(connection, request)) return reject('request.misdirected');
     const known = remembered.get(connection);
     if (known !== undefined) return known;
     const der = connection.peerCertificate();

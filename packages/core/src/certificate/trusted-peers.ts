@@ -20,7 +20,7 @@ interface TrustedPeers {
 
 /** What only the edge knows, in a field that it sets and clients never see. */
 interface SharedSecret {
-  /** One or two values of 32 characters at least: to rotate, accept the old and the new one for a while. */
+  /** One or two different values of 32 characters at least: to rotate, accept the old and the new one for a while. */
   readonly secret: { readonly field: string; readonly values: readonly string[] };
 }
 
@@ -55,6 +55,8 @@ export type DistrustOf = (request: ProtectedResourceRequest) => Rejection | unde
 
 const TRUST_NAMES = { peers: true, secret: true, pinnedCertificate: true } as const;
 const LEAST_SECRET = 32;
+/** What stands in the recipes, for everybody to read. */
+const SECRET_OF_RECIPES = 'change-me-change-me-change-me-42';
 const FIX =
   "Say how a request shows that it comes from the edge: trust: { peers: ['10.1.2.3'] }, { secret: { field, values } } or { pinnedCertificate }, or several of them";
 
@@ -167,6 +169,10 @@ function readSecret(check: Check, option: string, value: unknown): Test {
       values,
       `Give a list of one or two, each of ${LEAST_SECRET} characters at least, printable ASCII without spaces`,
     );
+  } else if (given.includes(SECRET_OF_RECIPES)) {
+    check.wrongKind(`${option}.values`, values, 'One is that of the recipes, which everybody can read: make your own, in the edge too');
+  } else if (new Set(given).size < given.length) {
+    check.wrongKind(`${option}.values`, values, 'Both are the same: give the old one and the new one, or one alone');
   }
   const holds = (request: ProtectedResourceRequest): boolean => {
     const [line, ...others] = request.fieldLines(name);

@@ -88,6 +88,9 @@ export interface FurtherFields {
   readonly nonce: () => Fields;
 }
 
+/** After 425 the client knows by itself when to try again (RFC 8470 §5.2), after 421 how (RFC 9110 §15.5.20), and after 404 that it need not. */
+const NO_WAITING: ReadonlySet<number> = new Set([404, 421, 425]);
+
 const NOTHING_FURTHER: FurtherFields = { always: NO_FIELDS, nonce: () => NO_FIELDS };
 
 /**
@@ -102,8 +105,7 @@ export function refuse(
 ): Refusal {
   const { status, error }: ReasonRow = REASONS[rejection.rejected];
   if (error === undefined && status !== 401) {
-    // RFC 8470 §5.2: after 425 the client knows by itself when to try again, and after 404 that it need not.
-    const wait: Fields = status === 425 || status === 404 ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
+    const wait: Fields = NO_WAITING.has(status) ? NO_FIELDS : [['Retry-After', String(rejection.retryAfter ?? 1)]];
     return { granted: false, status, fields: [...wait, ...more.always], rejection };
   }
   const schemes = schemesWithError(rejection, offered, used);
@@ -144,3 +146,6 @@ export const UNPROTECTED: Refusal = refuse(
   [{ scheme: 'Bearer', parameters: { realm: 'holdfast' } }],
   undefined,
 );
+
+/** The refusal where it cannot be read what a route asks for, for adapters: nobody gets in, and nobody is told why. */
+export const UNAVAILABLE: Refusal = refuse(reject('unavailable.internal'), [], undefined);

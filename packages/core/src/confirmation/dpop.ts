@@ -5,6 +5,7 @@ import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
 import type { Awaitable, EpochSeconds, ProtectedResourceRequest } from '../request.ts';
+import { slot } from '../slot.ts';
 import type { ConfirmationMethod } from './confirm-token.ts';
 import { mismatchedTarget, type PublicOrigin } from './htu.ts';
 import type { NonceSource } from './nonce.ts';
@@ -42,7 +43,7 @@ const RETRY_OVER_SHARE = 30;
  * for the first time. Checks are numbered as in §4.3 and stand in the order of their cost; (1) to (5) and (7) are in `proof.ts`.
  * The thumbprint comes before the signature, so that no work is done for a key that no genuine token names.
  */
-export function dpop(settings: DpopSettings, keys: ProofKeys): ConfirmationMethod {
+export function dpop(settings: DpopSettings, keys: ProofKeys, clock: () => EpochSeconds): ConfirmationMethod {
   const { replay, nonces } = settings;
   return {
     member: 'jkt',
@@ -60,16 +61,37 @@ export function dpop(settings: DpopSettings, keys: ProofKeys): ConfirmationMetho
 
       const nonce = judgeNonce(proof, now, nonces);
       if (isRejection(nonce)) return nonce;
-      const until = endOf(proof, nonce.until, settings);
-      const use = { client: thumbprint, key: sha256(`${settings.resource}\n${thumbprint}\n${proof.claims.jti}`), until, now };
       return {
         member: 'jkt',
         thumbprint,
         ...(nonce.fields && { fields: nonce.fields }),
-        ...(replay && { last: () => firstUse(replay, use) }),
+        ...(replay && { last: () => useUp(proof, nonce.until, request, replay) }),
       };
     },
   };
+
+  /** The last step: uses the proof up, where it is still fresh, and was used by no other request. */
+  function useUp(
+    proof: DpopProof,
+    nonceUntil: EpochSeconds | undefined,
+    request: ProtectedResourceRequest,
+    replay: ReplayStore,
+  ): Awaitable<Rejection | undefined> {
+    // Time has passed since the proof was judged, wherever something had to be waited for, and a store forgets uses that are over.
+    const now = clock();
+    const late = outdated(proof, now, settings);
+    if (late !== undefined) return late;
+    const { key, claims } = proof;
+    const verdict = firstUseIn(request, replay, {
+      client: key.thumbprint,
+      key: sha256(`${settings.resource}\n${key.thumbprint}\n${claims.jti}`),
+      until: rememberedUntil(proof, nonceUntil, now, settings),
+      now,
+      admitted: admittedUntil(proof, nonceUntil, settings),
+    });
+    // For the same reason the answer of a store counts only if it is there in time, however long it took.
+    return verdict instanceof Promise ? verdict.then((objection) => objection ?? outdated(proof, clock(), settings)) : verdict;
+  }
 }
 
 function mismatch(
@@ -96,19 +118,31 @@ function mismatch(
 function outOfTime(
   { claims: { iat, exp, nbf } }: DpopProof,
   now: EpochSeconds,
-  { window: { past, future }, nonceReplacesIat }: DpopSettings,
+  { window, nonceReplacesIat }: DpopSettings,
 ): Rejection | undefined {
   // (11) The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the nonce claim,
   // is within an acceptable window.
-  if (!nonceReplacesIat && iat < now - past) {
+  const outside = nonceReplacesIat ? undefined : outsideWindow(iat, now, window);
+  if (outside !== undefined) return outside;
+  if (exp !== undefined && exp <= now) return reject('dpop.lifetime', { detail: `exp was ${Math.ceil(now - exp)} s ago` });
+  if (nbf !== undefined && nbf > now + window.future) return reject('dpop.lifetime', { detail: `nbf is in ${Math.ceil(nbf - now)} s` });
+  return undefined;
+}
+
+function outsideWindow(iat: EpochSeconds, now: EpochSeconds, { past, future }: DpopSettings['window']): Rejection | undefined {
+  if (iat < now - past) {
     return reject('dpop.too_old', { expected: `at most ${past} s before our clock`, received: `${Math.ceil(now - iat)} s before it` });
   }
-  if (!nonceReplacesIat && iat > now + future) {
+  if (iat > now + future) {
     return reject('dpop.in_future', { expected: `at most ${future} s after our clock`, received: `${Math.ceil(iat - now)} s after it` });
   }
-  if (exp !== undefined && exp <= now) return reject('dpop.lifetime', { detail: `exp was ${Math.ceil(now - exp)} s ago` });
-  if (nbf !== undefined && nbf > now + future) return reject('dpop.lifetime', { detail: `nbf is in ${Math.ceil(nbf - now)} s` });
   return undefined;
+}
+
+/** What was fresh when it was judged, and is not any more: all that time alone can change. */
+function outdated(proof: DpopProof, now: EpochSeconds, settings: DpopSettings): Rejection | undefined {
+  const verdict = outOfTime(proof, now, settings) ?? judgeNonce(proof, now, settings.nonces);
+  return isRejection(verdict) ? verdict : undefined;
 }
 
 async function importProofKey({ key }: DpopProof): Promise<ReadyProofKey | Rejection> {
@@ -119,7 +153,7 @@ async function importProofKey({ key }: DpopProof): Promise<ReadyProofKey | Rejec
 interface NonceVerdict {
   /** Until when the nonce is accepted, where one is required. */
   readonly until?: EpochSeconds;
-  /** A newer one for the client, where its own is near its end. */
+  /** A newer one for the client, where there is one. */
   readonly fields?: Fields;
 }
 
@@ -127,18 +161,71 @@ interface NonceVerdict {
 function judgeNonce({ claims: { nonce } }: DpopProof, now: EpochSeconds, nonces: NonceSource | undefined): NonceVerdict | Rejection {
   if (nonces === undefined) return {};
   if (typeof nonce !== 'string') return reject('nonce.missing');
-  const until = nonces.accepts(nonce, now);
-  if (until === undefined) return reject('nonce.unknown');
-  const current = nonces.issue(now);
-  return current === nonce ? { until } : { until, fields: nonceFields(current) };
+  const accepted = nonces.accepts(nonce, now);
+  if (accepted === undefined) return reject('nonce.unknown');
+  const { until, isNewest } = accepted;
+  return isNewest ? { until } : { until, fields: nonceFields(nonces.issue(now)) };
 }
 
-/** The first second at which whatever admitted the proof no longer does; until then its use has to be remembered. */
-function endOf({ claims: { iat } }: DpopProof, nonceUntil: EpochSeconds | undefined, { window, nonceReplacesIat }: DpopSettings): number {
+/** The first second at which these settings refuse the proof for its age. Both bounds have to admit it, so the earlier end counts. */
+function admittedUntil(
+  { claims: { iat } }: DpopProof,
+  nonceUntil: EpochSeconds | undefined,
+  { window, nonceReplacesIat }: DpopSettings,
+): EpochSeconds {
+  const iatUntil = nonceReplacesIat ? Number.POSITIVE_INFINITY : Math.floor(iat + window.past) + 1;
+  return Math.min(iatUntil, nonceUntil ?? Number.POSITIVE_INFINITY);
+}
+
+/**
+ * Until when a use is remembered: to the later end of what admits the proof, so that another resource with the same store finds it
+ * too. An `iat` that is not judged can say anything, and counts where it would have passed.
+ */
+function rememberedUntil(
+  { claims: { iat } }: DpopProof,
+  nonceUntil: EpochSeconds | undefined,
+  now: EpochSeconds,
+  { window, nonceReplacesIat }: DpopSettings,
+): EpochSeconds {
   const iatUntil = Math.floor(iat + window.past) + 1;
   if (nonceUntil === undefined) return iatUntil;
-  return Math.ceil(nonceReplacesIat ? nonceUntil : Math.max(nonceUntil, iatUntil));
+  const counts = !nonceReplacesIat || outsideWindow(iat, now, window) === undefined;
+  return Math.ceil(counts ? Math.max(nonceUntil, iatUntil) : nonceUntil);
 }
+
+/** What one request has used up already. */
+interface UsedInRequest {
+  readonly replay: ReplayStore;
+  readonly key: string;
+  readonly until: EpochSeconds;
+  readonly verdict: Awaitable<Rejection | undefined>;
+}
+
+// On the view of the request itself, which no other request has, however much it resembles this one.
+const usedIn = slot<readonly UsedInRequest[]>();
+
+/**
+ * The verdict of the store, asked once for each request: where several resources judge the same request, one inside of the other,
+ * and remember uses in one store, it is one use. Each of them is safe by it only if it is remembered for as long as that resource
+ * would admit the proof again.
+ */
+function firstUseIn(
+  request: ProtectedResourceRequest,
+  replay: ReplayStore,
+  { admitted, ...use }: ProofUse & { readonly admitted: EpochSeconds },
+): Awaitable<Rejection | undefined> {
+  const used = usedIn.get(request) ?? [];
+  const same = used.find((one) => one.replay === replay && one.key === use.key);
+  if (same === undefined) {
+    const verdict = firstUse(replay, use);
+    usedIn.set(request, [...used, { replay, key: use.key, until: use.until, verdict }]);
+    return verdict;
+  }
+  return admitted <= same.until ? same.verdict : reject('unavailable.replay', { detail: SHORTER_MEMORY });
+}
+
+const SHORTER_MEMORY =
+  'this resource stands inside of another that has the same store, and admits proofs for longer than that one remembers them: give both the same window, nonceReplacesIat and rotation';
 
 function firstUse(replay: ReplayStore, use: ProofUse): Awaitable<Rejection | undefined> {
   const failed = (error: unknown): Rejection =>

@@ -1,6 +1,6 @@
 import { calculateJwkThumbprint, createLocalJWKSet, type CryptoKey, errors, type JWK, type JWSHeaderParameters } from 'jose';
 import { outlivesRequests } from '#runtime';
-import { reject, type Rejection } from '../rejection.ts';
+import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { Awaitable, EpochSeconds } from '../request.ts';
 
 /** A key of an issuer, for as long as the issuer publishes it. */
@@ -20,6 +20,11 @@ export interface FittingKeys {
 /** The keys of one issuer. */
 export interface KeySet {
   keysFor(header: JWSHeaderParameters, now: EpochSeconds): Awaitable<FittingKeys | Rejection>;
+  /**
+   * Where none of the keys that fit verified: those that fit and are not among them, after the issuer was asked again if that is due.
+   * `undefined` where it publishes no others.
+   */
+  otherKeysFor(header: JWSHeaderParameters, now: EpochSeconds, tried: FittingKeys): Awaitable<FittingKeys | undefined>;
   ready(): Promise<void>;
   close(): Promise<void>;
   revokeKey(thumbprint: string): void;
@@ -129,6 +134,31 @@ async function fittingKeys(keys: Iterable<SigningKey[]>, header: JWSHeaderParame
   return { keys: fitting, until };
 }
 
+/**
+ * What `verify` makes of the first key that verifies; it answers `undefined` for one that does not. Where none does, and the issuer
+ * has put other keys in their place, under the same `kid` or under none, those are tried too. `undefined` where none verifies.
+ */
+export async function firstThatVerifies<T>(
+  keys: KeySet,
+  header: JWSHeaderParameters,
+  now: EpochSeconds,
+  verify: (key: SigningKey, imported: CryptoKey, until: EpochSeconds) => Promise<T | undefined>,
+): Promise<T | Rejection | undefined> {
+  const tryAll = async ({ keys: fitting, until }: FittingKeys): Promise<T | undefined> => {
+    for (const { key, imported } of fitting) {
+      const verified = await verify(key, imported, until);
+      if (verified !== undefined) return verified;
+    }
+    return undefined;
+  };
+  const fitting = await keys.keysFor(header, now);
+  if (isRejection(fitting)) return fitting;
+  const verified = await tryAll(fitting);
+  if (verified !== undefined) return verified;
+  const others = await keys.otherKeysFor(header, now, fitting);
+  return others && tryAll(others);
+}
+
 /** Keys that are given, and change only by {@link KeySet.revokeKey}. Where they have no `kid`, as PEM has not, that of a token says nothing. */
 export function staticKeySet(jwks: Promise<readonly unknown[]>, kids: 'compared' | 'ignored' = 'compared'): KeySet {
   const revoked = new Set<string>();
@@ -141,6 +171,7 @@ export function staticKeySet(jwks: Promise<readonly unknown[]>, kids: 'compared'
       const fitting = await fittingKeys((await keys).values(), sought, Number.POSITIVE_INFINITY);
       return fitting.keys.length > 0 ? fitting : reject('token.unknown_key');
     },
+    otherKeysFor: () => undefined,
     ready: async () => {
       if ((await keys).size === 0) throw new Error('keys: none of the given keys can verify signatures.');
     },
@@ -155,7 +186,7 @@ export interface KeyRefresh {
   readonly freshFor: number;
   /** While the server is away, keys are used up to this age; after it nothing can be judged: 503. */
   readonly staleFor: number;
-  /** A token with an unknown key makes us look again, at most once in this time. */
+  /** A token with an unknown key, or whose signature does not hold, makes us look again, at most once in this time. */
   readonly cooldown: number;
   /** For one whole answer. */
   readonly timeout: number;
@@ -164,9 +195,18 @@ export interface KeyRefresh {
 /** After a failed fetch the next is tried after 1 s, 2 s, 4 s … at most the cooldown. */
 const FIRST_RETRY = 1;
 
+const NO_KEYS = 'none of the keys that the issuer publishes can verify signatures';
+
+/** The timer is so much ahead of the end of freshness. */
+const AHEAD = 0.8;
+
 /**
- * Keys that are fetched and kept: one fetch in flight, a cooldown for unknown keys, fetched ahead of need by a timer (which
- * does not keep the process alive), and used while the server is away for as long as the settings say.
+ * Keys that are fetched and kept: one fetch in flight, a cooldown for unknown keys and for signatures that do not hold, fetched ahead
+ * of need by a timer (which does not keep the process alive), and used while the server is away for as long as the settings say.
+ *
+ * A set without a key that can verify, where there were keys before, is a failed fetch: servers publish one for a moment, as they
+ * start or change over, and it must not refuse everybody. To give up a key at once there is `revokeKey`. Where no key was known
+ * before, no token can be told from a forged one: each is refused for its unknown key, and `ready()` says so.
  */
 export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: () => EpochSeconds, settings: KeyRefresh): KeySet {
   const revoked = new Set<string>();
@@ -179,14 +219,22 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
   let closed = false;
 
   const isTrusted = (thumbprint: string): boolean => !revoked.has(thumbprint) && current?.keys.has(thumbprint) === true;
+  const knowsKeys = (): boolean => current !== undefined && current.keys.size > 0;
   const hardEnd = (): EpochSeconds => (current === undefined ? Number.NEGATIVE_INFINITY : current.fetchedAt + settings.staleFor);
   const retryDelay = (): number => Math.min(FIRST_RETRY * 2 ** (failures - 1), settings.cooldown);
   const waiting = (at: EpochSeconds): number => (failures === 0 ? 0 : Math.max(0, attemptedAt + retryDelay() - at));
 
+  /** In a worker, a fetch is cancelled with the request that began it, and its promise never settles. A clock that fails says nothing of it. */
+  function isLost(): boolean {
+    try {
+      return now() >= attemptedAt + settings.timeout;
+    } catch {
+      return false;
+    }
+  }
+
   function refresh(): Promise<void> {
-    // In a worker, a fetch is cancelled with the request that began it, and its promise never settles.
-    const isLost = !outlivesRequests && now() >= attemptedAt + settings.timeout;
-    if (inFlight !== undefined && !isLost) return inFlight;
+    if (inFlight !== undefined && (outlivesRequests || !isLost())) return inFlight;
     const mine = attempt().finally(() => {
       if (inFlight === mine) inFlight = undefined;
       schedule();
@@ -195,10 +243,12 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
     return mine;
   }
 
+  /** Never rejects: the timer waits for nothing. A clock that fails is a failure like another. */
   async function attempt(): Promise<void> {
-    attemptedAt = now();
     try {
+      attemptedAt = now();
       const keys = await readKeys(await fetchKeys(), isTrusted);
+      if (keys.size === 0 && knowsKeys()) throw new Error(NO_KEYS);
       current = { keys, fetchedAt: attemptedAt };
       failures = 0;
       failure = undefined;
@@ -211,10 +261,19 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
   function schedule(): void {
     clearTimeout(timer);
     if (closed) return;
-    const seconds = failures === 0 ? settings.freshFor * 0.8 : retryDelay();
+    const seconds = failures === 0 ? settings.freshFor * AHEAD : retryDelay();
     timer = setTimeout(() => void refresh(), seconds * 1000);
     // A number in browsers and workers, where no timer keeps a process alive.
     if (typeof timer === 'object') timer.unref();
+  }
+
+  const fittingNow = (header: JWSHeaderParameters): Promise<FittingKeys> => fittingKeys(current?.keys.values() ?? [], header, hardEnd());
+
+  /** Once in a cooldown; who comes while it is under way waits for it too. Answers whether it was done. */
+  async function lookAgain(at: EpochSeconds): Promise<boolean> {
+    if (at < attemptedAt + settings.cooldown && inFlight === undefined) return false;
+    await refresh();
+    return true;
   }
 
   const unavailable = (at: EpochSeconds): Rejection =>
@@ -233,19 +292,24 @@ export function remoteKeySet(fetchKeys: () => Promise<readonly unknown[]>, now: 
         if (!outlivesRequests) await refreshed;
       }
 
-      const fitting = await fittingKeys(current.keys.values(), header, hardEnd());
+      const fitting = await fittingNow(header);
       if (fitting.keys.length > 0) return fitting;
-      if (at < attemptedAt + settings.cooldown && inFlight === undefined)
-        return failures === 0 ? reject('token.unknown_key') : unavailable(at);
-      await refresh();
-      const found = await fittingKeys(current.keys.values(), header, hardEnd());
+      const found = (await lookAgain(at)) ? await fittingNow(header) : fitting;
       if (found.keys.length > 0) return found;
       return failures === 0 ? reject('token.unknown_key') : unavailable(at);
     },
+    async otherKeysFor(header, at, { keys: tried }) {
+      await lookAgain(at);
+      // Not only where we looked: they may have changed since these were tried.
+      const { keys, until } = await fittingNow(header);
+      const untried = keys.filter(({ key }) => !tried.some((one) => one.key.thumbprint === key.thumbprint));
+      return untried.length === 0 ? undefined : { keys: untried, until };
+    },
     async ready() {
-      if (now() < hardEnd()) return;
+      if (now() < hardEnd() && knowsKeys()) return;
       await refresh();
       if (now() >= hardEnd()) throw failure;
+      if (!knowsKeys()) throw new Error(NO_KEYS);
     },
     async close() {
       closed = true;

@@ -9,28 +9,42 @@ import type { ReplayStore } from '../replay/replay-store.ts';
 import type { Check } from '../check.ts';
 import type { Demands } from './profiles.ts';
 
-/** How DPoP proofs are judged. Times in seconds. */
+/**
+ * How DPoP proofs are judged. Times in seconds. A proof has at most 8,192 characters, its header 4,096, and the host in its `htu` 255;
+ * a longer one is refused (`dpop.too_long`, `dpop.htu`).
+ */
 export interface DpopOptions {
   /** `alg` values of proofs, in the order of the challenge. By default ES and PS with 256, 384 and 512 bits, EdDSA and Ed25519; RS256 can be added. */
   readonly algorithms?: readonly string[];
   /** How far `iat` may lie in the past (default 300, at most 3,600) and in the future (default 60, at most 300). */
   readonly window?: { readonly past?: number; readonly future?: number };
   /**
-   * Whether every proof must have a nonce of ours (RFC 9449 §9). `required` makes a secret for this process; several instances
-   * need the same `secrets`. By default `off`, and a nonce in a proof is ignored.
+   * Whether every proof must have a nonce of ours (RFC 9449 §9). `required` makes a secret for this process, the same for all its
+   * resources; several instances need the same `secrets`. By default `off`, and a nonce in a proof is ignored.
    */
   readonly nonce?: 'off' | 'required' | NonceOptions;
-  /** The nonce tells the age of a proof, and `iat` is not judged: for clients with wrong clocks. Needs `nonce`. */
+  /**
+   * The nonce tells the age of a proof, by our clock, and `iat` is not judged (RFC 9449 §11.1): for clients whose clocks are wrong by
+   * more than the window. A proof is then good for as long as its nonce. Needs `nonce`. By default `false`.
+   */
   readonly nonceReplacesIat?: boolean;
-  /** Where used proofs are remembered. By default in the memory of this process; several share one of `@holdfast/redis`. `false` lets a proof be used again in its window. */
+  /**
+   * Where used proofs are remembered. By default in the memory of this process, a store for each resource, which a restart empties;
+   * several processes share one of `@holdfast/redis`. Resources that judge the same request, one inside of the other, may share one:
+   * a request is one use for all of them, and an inner one must not accept proofs for longer than an outer one (503). `false` lets a
+   * proof be used again in its window.
+   */
   readonly replay?: false | ReplayStore;
 }
 
 /** Nonces that several instances know. */
 export interface NonceOptions {
-  /** One or two, of 32 bytes at least, text or bytes. The first makes nonces, both are accepted: to rotate, put a new one before the old. */
+  /**
+   * One or two, of 32 bytes at least, text or bytes. The first makes nonces, both are accepted. To change it, give all instances
+   * `[old, new]`, then all `[new, old]`, and two rotations later `[new]`.
+   */
   readonly secrets: readonly (string | Uint8Array)[];
-  /** Seconds after which there is another nonce; one is accepted for this long at least. Default 120. */
+  /** Seconds after which there is another nonce, 10 to 3,600; one is accepted for this long at least, and twice as long at most. Default 120. */
   readonly rotation?: number;
 }
 

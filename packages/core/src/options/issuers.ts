@@ -17,7 +17,11 @@ export interface TokenOptions {
    * stand, how they are told from ID tokens. By default RFC 9068.
    */
   readonly provider?: ProviderName;
-  /** Where a provider's tokens, or its answers to introspection, name no resource (`aud`): the clients whose tokens are for this one. */
+  /**
+   * Where a provider's tokens, or its answers to introspection, name no resource (`aud`): the clients whose tokens are for this one. Such
+   * a token must show that it is an access token, by what `provider` says of it, or by `token_type` or the like in the answer: else 401
+   * `invalid_token`.
+   */
   readonly clientIds?: readonly string[];
   /** What becomes of a token without `cnf`, which anybody can use who has it: 401 `invalid_token` by default. */
   readonly unconstrained?: 'refuse' | 'accept';

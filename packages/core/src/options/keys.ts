@@ -16,15 +16,18 @@ export interface GivenPem extends Without<'jwks' | keyof FetchedKeys> {
   readonly pem: string | readonly string[];
 }
 
-/** How fetched keys are kept. Times in seconds. */
+/**
+ * How fetched keys are kept. Times in seconds. Each time that keys are fetched, the metadata is asked first where they are, unless
+ * `uri` says it. A set without a key that can verify is a failed fetch where keys are known: those are used, up to `staleFor`.
+ */
 export interface FetchedKeys {
   /** The JWK set, where it is not to be found by discovery. */
   readonly uri?: string;
   /** Fetched again when this old; a timer is a little ahead. Default 600. */
   readonly freshFor?: number;
-  /** Used up to this age while the server is away, then 503. Default 3,600; at most 86,400. */
+  /** Used up to this age while the server is away, or publishes no key that can verify; then 503. Default 3,600; at most 86,400. */
   readonly staleFor?: number;
-  /** Unknown keys make us look again at most once in this time. Default 30. */
+  /** Unknown keys, and signatures that do not hold, make us look again at most once in this time. Default 30. */
   readonly cooldown?: number;
   /** For one whole answer. Default 5. */
   readonly timeout?: number;

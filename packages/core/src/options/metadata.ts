@@ -18,7 +18,10 @@ export interface MetadataOptions {
    * `authorization_details_types_supported`; further ones are handed on. What follows from other options is computed.
    */
   readonly parameters?: Readonly<Record<string, unknown>>;
-  /** A private JWK with `alg`, by which the document is also signed (`signed_metadata`). */
+  /**
+   * A private JWK with `alg`, by which the document is also signed (`signed_metadata`). Where `parameters` name a `jwks_uri` and there
+   * are keys for `decryption` too, all of them need `use` (RFC 9728 §2).
+   */
   readonly signingKey?: JWK;
   /** Seconds for which the document may be kept. Default 3,600. */
   readonly maxAge?: number;
@@ -50,6 +53,8 @@ export interface Described {
   /** Whether tenants have issuers of their own, whose names are nobody else's business. */
   readonly hasTenants: boolean;
   readonly certificate: boolean;
+  /** The keys to which access tokens are encrypted. */
+  readonly decryptionKeys: readonly JWK[];
   readonly dpop: DpopSettings | undefined;
   readonly schemes: readonly Scheme[];
   /** Whether the profile mcp is on, which cannot be had without. */
@@ -65,12 +70,21 @@ export function readMetadata(check: Check, value: unknown, described: Described)
   const o = value === undefined || value === true ? {} : check.object('metadata', value, NAMES);
   const resource = readResource(check, o['resource'], described.audience);
   const parameters = readParameters(check, o['parameters'], described);
+  const signingKey = o['signingKey'] === undefined ? undefined : readPrivateKey(check, 'metadata.signingKey', o['signingKey']);
+  if (parameters['jwks_uri'] !== undefined && signingKey !== undefined) checkUse(check, signingKey, described.decryptionKeys);
   return {
     document: withoutEmpty({ resource, ...computed(described), ...parameters }),
     maxAge: check.whole('metadata.maxAge', o['maxAge'], 3600, 0, 31_536_000),
-    signingKey: o['signingKey'] === undefined ? undefined : readPrivateKey(check, 'metadata.signingKey', o['signingKey']),
+    signingKey,
     now,
   };
+}
+
+/** RFC 9728 §2: where keys of both kinds are published, each says which it is; what is published is the public half of these. */
+function checkUse(check: Check, signingKey: JWK, decryptionKeys: readonly JWK[]): void {
+  const fix = (use: string): string => `Give it use: '${use}', here and at jwks_uri: keys that sign and keys that decrypt are published`;
+  if (decryptionKeys.length > 0 && signingKey.use !== 'sig') check.wrong('metadata.signingKey.use', signingKey.use, fix('sig'));
+  for (const [index, { use }] of decryptionKeys.entries()) if (use !== 'enc') check.wrong(`decryption.keys[${index}].use`, use, fix('enc'));
 }
 
 function readResource(check: Check, value: unknown, audience: readonly string[]): string {

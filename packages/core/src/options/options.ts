@@ -38,8 +38,10 @@ export interface ProtectedResourceOptions extends TokenOptions {
    * For an API with several tenants: which of the registered issuers this request may have a token from, told by the request (its
    * host, its path), never by the token. A name that is not registered, or none, is refused with 401; it makes no issuer. A
    * function that throws is 503. Take the name from a table that has exactly what routes are matched by, and no issuer for the rest:
-   * Express takes `/B/` for `/b/`. It is not asked, and the request refused, where routers and it could read two tenants: another
-   * target than a path, one with dot segments or needless percent triplets (401), `:authority` and `Host` that differ (400).
+   * Express takes `/B/` for `/b/`. It is not asked, and the request refused with 400 `invalid_request`, where routers and it could
+   * read two tenants: another target than a path in normal form (RFC 3986 §6.2.2), which is one of the characters of §3.3 without
+   * `;`, without dot segments and `//`, and with triplets only for what needs one and does not separate; `:authority` and `Host` that
+   * differ.
    */
   readonly issuerFor?: IssuerFor;
   /** What `aud` of a token must contain: the identifier of this API, or several. Compared exactly. */
@@ -54,7 +56,8 @@ export interface ProtectedResourceOptions extends TokenOptions {
   /**
    * Sets of further requirements; of several, the strictest holds. `rfc9068`: also `sub`, `client_id`, `iat` and `jti` must be
    * there (RFC 9068 §2.2). `fapi2`: bound tokens only; ES256, PS256, EdDSA and Ed25519 only; proofs at most 60 s old and 10 s
-   * early; a replay store that all instances share. `mcp`: proofs at most 300 s old or early.
+   * early; a replay store that all instances share. `mcp`: tokens must name this API, whatever the provider; metadata is published;
+   * the `window` of proofs may not be wider than 300 s back and ahead, and is 300 and 60 by default.
    */
   readonly profiles?: readonly ProfileName[];
   /**
@@ -90,7 +93,7 @@ export interface ProtectedResourceOptions extends TokenOptions {
   readonly metadata?: boolean | MetadataOptions;
   /**
    * A list of revoked tokens of your own: asked on every request, after everything else passed and before a proof is used up. `true` is
-   * 401 `invalid_token`; a failure is 503.
+   * 401 `invalid_token`; a failure is 503. For access whose `signal` was read it is asked again every minute, and either aborts it.
    */
   readonly isRevoked?: IsRevoked;
   /** Keys to decrypt access tokens that are encrypted to this resource (JWE around a signed JWT, RFC 9068 §2). Without it they are refused. */
@@ -104,8 +107,8 @@ export interface ProtectedResourceOptions extends TokenOptions {
   /** Called with every decision. For all resources of the process, subscribe to the channel `holdfast:decision`. */
   readonly onEvent?: (event: ResourceEvent) => void;
   /**
-   * What events call the route of a request: `GET /accounts/:id`. The path itself may hold identifiers and is in no event, and most
-   * frameworks choose the route later, so say it here. Asked only where somebody listens; what is no text, longer than 200 characters,
+   * What events call the route of a request: `GET /accounts/:id`. The path itself may hold identifiers and is in no event but that of
+   * `dpop.htu`, up to where it differs, and most frameworks choose the route later, so say it here. Asked only where somebody listens; what is no text, longer than 200 characters,
    * or thrown is left out. Events of `authorize`, which has no request, have none.
    *
    * @example
@@ -181,12 +184,14 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
   const demands = demandsOf(profiles);
   const { dpop, schemes } = readDpop(check, o, audience, demands);
   const issuers = readIssuers(check, o, audience, demands);
-  const now = readClock(check, o['now']);
+  const clockTolerance = check.number('clockTolerance', o['clockTolerance'], 5, 0, 60);
+  const now = readClock(check, o['now'], clockTolerance);
   const certificate = check.callable<CertificateSource>(
     'certificate',
     o['certificate'],
     'a certificate source, as fromTls() or nginx({ trust })',
   );
+  const decryption = readDecryption(check, o['decryption']);
   const settings: ResourceSettings = {
     issuers,
     issuerFor: check.callable<IssuerFor>(
@@ -197,16 +202,17 @@ export function readOptions(given: ProtectedResourceOptions): ResourceSettings {
     audience,
     certificate,
     certificatePolicy: readCertificatePolicy(check, o['certificatePolicy'], certificate),
-    clockTolerance: check.number('clockTolerance', o['clockTolerance'], 5, 0, 60),
+    clockTolerance,
     cache: o['cache'] === false ? undefined : readCacheLimits(check, o['cache']),
     isRevoked: check.callable<IsRevoked>('isRevoked', o['isRevoked'], 'a function that takes the token and returns true or false'),
-    decryption: readDecryption(check, o['decryption']),
+    decryption,
     audit: readAudit(check, o['audit'], demands, now),
     metadata: readMetadata(check, o['metadata'], {
       audience,
       issuers,
       hasTenants: o['issuerFor'] !== undefined,
       certificate: o['certificate'] !== undefined,
+      decryptionKeys: decryption?.keys ?? [],
       dpop,
       schemes,
       isMcp: profiles.includes('mcp'),

@@ -1,6 +1,6 @@
 import { keysOfIssuer } from '../access-token/issuer-keys.ts';
 import type { StatusListSettings } from '../access-token/status-list.ts';
-import type { StatusIssuer } from '../access-token/status-list-token.ts';
+import { type StatusIssuer, TOLERANCE } from '../access-token/status-list-token.ts';
 import { Check } from '../check.ts';
 import type { Fetch } from '../discovery/fetch-json.ts';
 import { isSecureUrl } from '../discovery/metadata.ts';
@@ -54,7 +54,7 @@ const NAMES: Record<keyof StatusListOptions, true> = {
 export function readStatusList(given: StatusListOptions): StatusListSettings {
   const check = new Check();
   const o = check.object('options', given, NAMES);
-  const now = readClock(check, o['now']);
+  const now = readClock(check, o['now'], TOLERANCE);
   const own = check.callable<Fetch>('fetch', o['fetch'], 'a function like the global fetch') ?? ((url, init) => fetch(url, init));
   const { issuers } = o;
   const list: readonly unknown[] = Array.isArray(issuers) ? issuers : [];

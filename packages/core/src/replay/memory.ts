@@ -3,6 +3,7 @@ import type { EpochSeconds } from '../request.ts';
 import type { ProofUse, ReplayStore } from './replay-store.ts';
 import { type Hash, HeldUses, keyedHash, SPAN, WORDS, wordsAt } from './shares.ts';
 
+/** How much a {@link memoryReplayStore} holds. What is out of range is a `TypeError` when it is made. */
 export interface MemoryReplayStoreOptions {
   /** Uses that are remembered at most. A full store throws (503), until some are over. Default 1,000,000: 32 MB when full. */
   readonly entries?: number;
@@ -15,10 +16,12 @@ class ReplayStoreFull extends Error {
   override readonly name = 'ReplayStoreFull';
 }
 
-/** A table grows by half when it is three quarters full: 21 to 32 bytes an entry. */
-const FIRST_CAPACITY = 256;
+/** A part of a table grows by half when it is three quarters full: 21 to 32 bytes an entry. */
+const FIRST_CAPACITY = 16;
 const MOST_FILLED = 0.75;
 const GROWTH = 1.5;
+/** What grows holds up the process while it does, so it is a part. A power of two. */
+const PARTS = 64;
 
 /**
  * A replay store in the memory of this process: for one process, or where each process has its own clients. Nothing in it ticks:
@@ -89,20 +92,40 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
   };
 }
 
-/** A set of 128-bit hashes: open addressing with linear probing. Nothing is ever taken out of it. */
+/** A set of 128-bit hashes. Nothing is ever taken out of it. */
 class Table {
+  readonly #parts: (Part | undefined)[] = Array.from({ length: PARTS });
+  size = 0;
+
+  has(hash: Hash): boolean {
+    return this.#parts[partOf(hash)]?.has(hash) === true;
+  }
+
+  add(hash: Hash): void {
+    (this.#parts[partOf(hash)] ??= new Part()).add(hash);
+    this.size += 1;
+  }
+}
+
+/** By the last word; the first one says where in a part. */
+function partOf([, , , last]: Hash): number {
+  return last & (PARTS - 1);
+}
+
+/** A part of a table: open addressing with linear probing. */
+class Part {
   #slots: Uint32Array = new Uint32Array(FIRST_CAPACITY * WORDS);
   #capacity = FIRST_CAPACITY;
-  size = 0;
+  #size = 0;
 
   has(hash: Hash): boolean {
     return this.#slots[this.#find(hash[0], hash[1], hash[2], hash[3])] !== 0;
   }
 
   add([a, b, c, d]: Hash): void {
-    if (this.size >= this.#capacity * MOST_FILLED) this.#grow();
+    if (this.#size >= this.#capacity * MOST_FILLED) this.#grow();
     this.#put(a, b, c, d);
-    this.size += 1;
+    this.#size += 1;
   }
 
   #put(a: number, b: number, c: number, d: number): void {
