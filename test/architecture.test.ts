@@ -218,7 +218,8 @@ const STATUSES = new Set(Object.keys(STATUS_CODES).filter((status) => status >= 
 
 /** Names of fields, and the files of core that may know them. */
 const FIELDS: Record<string, readonly string[]> = {
-  authorization: ['access-token/extract.ts', 'redaction.ts', 'certificate/forwarded.ts', 'cli/inspect/verdict.ts'],
+  // The bridge of MCP takes it out.
+  authorization: ['access-token/extract.ts', 'redaction.ts', 'certificate/forwarded.ts', 'cli/inspect/verdict.ts', 'mcp/bridge.ts'],
   'content-type': ['node.ts', 'challenge/response.ts', 'discovery/fetch-json.ts', 'mcp/'],
   'retry-after': ['challenge/', 'mcp/answers.ts'],
   'www-authenticate': ['challenge/'],

@@ -81,23 +81,29 @@ describe('the documents', () => {
     'packages/fastify/README.md',
     'packages/mcp/README.md',
     'packages/nestjs/README.md',
+    'packages/opentelemetry/README.md',
+    'packages/testing/README.md',
     'examples/mcp/README.md',
     'examples/nestjs/README.md',
+    'examples/observability/README.md',
   ])('%s links to nothing that is not there', (document) => {
     const targets = [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target ?? '');
     expect(targets.filter((target) => !existsSync(posix.join(root, posix.dirname(document), target)))).toEqual([]);
   });
 
-  it.each(['core', 'express', 'fastify', 'mcp', 'nestjs'])('the code in the README of %s is compiled as it stands there', (name) => {
-    // Decorated classes stand in a file of their own.
-    const [, part] = new RegExp(`// readme: ${name}\\n([^]*?)\\n}\\n`).exec(read('test/types/readme.ts')) ?? [];
-    const section = part ?? read(`test/types/${name}-readme.ts`);
-    const compiled = new Set(section.split('\n').map((line) => line.trim()));
-    const shown = [...read(`packages/${name}/README.md`).matchAll(/```ts\n([^]*?)```/g)].flatMap(([, block = '']) => block.split('\n'));
-    const lines = shown.map((line) => line.trim()).filter((line) => line !== '');
-    expect(lines.length).toBeGreaterThan(4);
-    expect(lines.filter((line) => !compiled.has(line))).toEqual([]);
-  });
+  it.each(['core', 'express', 'fastify', 'mcp', 'nestjs', 'opentelemetry'])(
+    'the code in the README of %s is compiled as it stands there',
+    (name) => {
+      // Decorated classes stand in a file of their own.
+      const [, part] = new RegExp(`// readme: ${name}\\n([^]*?)\\n}\\n`).exec(read('test/types/readme.ts')) ?? [];
+      const section = part ?? read(`test/types/${name}-readme.ts`);
+      const compiled = new Set(section.split('\n').map((line) => line.trim()));
+      const shown = [...read(`packages/${name}/README.md`).matchAll(/```ts\n([^]*?)```/g)].flatMap(([, block = '']) => block.split('\n'));
+      const lines = shown.map((line) => line.trim()).filter((line) => line !== '');
+      expect(lines.length).toBeGreaterThan(4);
+      expect(lines.filter((line) => !compiled.has(line))).toEqual([]);
+    },
+  );
 
   it.each(['express', 'fastify'])('every piece of code in the tables of migration of %s is compiled', (name) => {
     const flat = (text: string): string => text.replace(/\s+/g, ' ');

@@ -1,5 +1,7 @@
 // holdfast doctor, against a real authorization server, and against servers that say what they like.
+import dns from 'node:dns';
 import type { ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
 import { runInThisContext } from 'node:vm';
 import * as core from '@holdfast/core';
 import { recognise } from '@holdfast/cli/recognise';
@@ -7,8 +9,10 @@ import { fromTls } from '@holdfast/express';
 import { type AuthorizationServer, startAuthorizationServer } from '@holdfast/test-support/authorization-server';
 import { fetchWith } from '@holdfast/test-support/clients';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
+import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Pki } from '@holdfast/test-support/pki';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { PROVIDER_METADATA, type ProviderMetadata } from '@holdfast/test-support/provider-metadata';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { build, holdfast, program, type Ran, temporaryFolder, UNSEEN } from './holdfast.ts';
 
 interface Report {
@@ -260,6 +264,67 @@ describe('holdfast doctor', () => {
   });
 });
 
+describe('holdfast doctor, of what each provider says of itself', () => {
+  const NAMES = Object.keys(core.PROVIDERS);
+  const hosts = new Set(Object.values(PROVIDER_METADATA).map(({ issuer }) => new URL(issuer).hostname));
+  let server: Server;
+  let port: number;
+  let issuer: Issuer;
+  /** With the port that is ours: names of hosts stay those of the providers, since products are recognised by them too. */
+  const here = (text: string): string =>
+    text.replaceAll(/https:\/\/([\w.-]+)/g, (url, host: string) => (hosts.has(host) ? `${url}:${port}` : url));
+  beforeAll(async () => {
+    const { lookup } = dns;
+    vi.spyOn(dns, 'lookup').mockImplementation(((name: string, options: dns.LookupOptions, done: (...answer: unknown[]) => void) => {
+      if (!hosts.has(name)) return lookup(name, options, done);
+      return options.all === true ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4);
+    }) as typeof dns.lookup);
+    issuer = await startIssuer({ algorithms: ['RS256', 'ES256'] });
+    const { cert, key } = await pki.serverFor([...hosts]);
+    server = createServer({ cert, key }, ({ url, headers: { host } }, response) => {
+      const { issuer: identifier, path, document } = asked;
+      if (host !== new URL(here(identifier)).host) return response.writeHead(421).end();
+      if (url === path) return json(response, JSON.parse(here(JSON.stringify({ issuer: identifier, ...document }))));
+      if (url !== new URL(String(document['jwks_uri'])).pathname) return response.writeHead(404).end();
+      return json(response, { keys: issuer.keys.map(({ publicJwk }) => publicJwk) });
+    });
+    port = await listen(server);
+  });
+  afterAll(async () => {
+    vi.restoreAllMocks();
+    await Promise.all([stop(server), issuer.close()]);
+  });
+  /** The one that is served now: several have the same host. */
+  let asked: ProviderMetadata;
+
+  it('there is a fixture of every provider, with its source', () => {
+    expect(Object.keys(PROVIDER_METADATA).toSorted()).toEqual(NAMES.toSorted());
+    expect(Object.values(PROVIDER_METADATA).filter(({ source }) => !URL.canParse(source))).toEqual([]);
+  });
+
+  it.each(NAMES)('%s: finds its metadata and keys, knows it, and says what to configure', async (name) => {
+    const provider = PROVIDER_METADATA[name];
+    if (provider === undefined) throw new Error(`There is no metadata of ${name}.`);
+    asked = provider;
+    const { issuer: identifier, document, path } = provider;
+    const ran = await holdfast(['doctor', here(identifier), '--ca', ca, '--audience', 'https://api.example.com', '--json']);
+    expect(ran.err).toBe('');
+    const report = reportOf(ran);
+    expect(report.locations.filter(({ found }) => found === 'metadata').map(({ url }) => new URL(url).pathname)).toEqual([path]);
+    expect(report.keys?.map(({ algorithms }) => algorithms)).toEqual([['RS256'], ['ES256']]);
+    expect(report.provider?.provider).toBe(name);
+    // Where no bound token is promised, that has to be corrected, and nothing else.
+    const isBound = 'tls_client_certificate_bound_access_tokens' in document || 'dpop_signing_alg_values_supported' in document;
+    expect(report.findings.filter(({ mark }) => mark === 'wrong').map(({ topic }) => topic)).toEqual(isBound ? [] : ['Bound tokens']);
+    expect(ran.code).toBe(isBound ? 0 : 1);
+    const pasted = runInThisContext(`(holdfast, fromTls) => ${report.configuration}`) as (...given: unknown[]) => unknown;
+    const options = pasted((given: object) => given, fromTls) as core.ProtectedResourceOptions;
+    expect(options).toMatchObject({ issuer: here(identifier), provider: name });
+    const resource = core.protectedResource({ certificate: fromTls(), ...options });
+    await resource.close();
+  });
+});
+
 describe('holdfast doctor recognises', () => {
   const AT = 'https://as.example.com';
   it.each<[string, string, Record<string, string>]>([
@@ -276,6 +341,8 @@ describe('holdfast doctor recognises', () => {
     ],
     ['keycloak', `${AT}/realms/a`, { authorization_endpoint: `${AT}/realms/a/protocol/openid-connect/auth` }],
     ['janssen', AT, { token_endpoint: `${AT}/jans-auth/restv1/token` }],
+    ['authlete', AT, { authorization_endpoint: `${AT}/api/authorization`, token_endpoint: `${AT}/api/token`, jwks_uri: `${AT}/api/jwks` }],
+    ['connect2id', AT, { token_endpoint: `${AT}/token`, jwks_uri: `${AT}/jwks.json`, introspection_endpoint: `${AT}/token/introspect` }],
     ['curity', `${AT}/oauth/v2/oauth-anonymous`, { token_endpoint: `${AT}/oauth/v2/oauth-token` }],
     ['duende', AT, { token_endpoint: `${AT}/connect/token`, jwks_uri: `${AT}/.well-known/openid-configuration/jwks` }],
     [

@@ -576,7 +576,7 @@ describe('holdfast probe does nothing, exit code 3, where', () => {
 
   it.each<[string, () => string[], RegExp]>([
     ['there is no command', () => [], /Usage: holdfast <command>/],
-    ['the command is another', () => ['prove'], /There is no such command\. There is: probe, doctor, inspect, report\./],
+    ['the command is another', () => ['prove'], /There is no such command\. There is: probe, doctor, inspect, report, providers\./],
     ['there is no URL', () => ['probe', '--json'], /Give one URL/],
     ['there are two URLs', () => [...args(), 'https://b.example'], /Give one URL/],
     ['the URL is http', () => args({}, 'http://127.0.0.1/'), /URL that begins with https:\/\//],

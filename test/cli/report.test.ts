@@ -107,9 +107,17 @@ describe('holdfast report', () => {
     const { code, out } = await program(['report'], `${log}\n${evil}\n`);
     expect(code).toBe(1);
     expect(out).toMatch(/0 granted, 8 audited, 1 refused, 0 unavailable; 0 other lines/);
-    expect(out).toMatch(/3 audited {5}cnf\.absent +GET \/accounts\/:id \d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d/);
+    expect(out).toMatch(/3 audited {5}cnf\.absent +GET \/accounts\/:id \d{4}-\d\d-\d\d(?: to \d{4}-\d\d-\d\d)?\n/);
     expect(out).toContain('These requests will be refused when audit mode ends.');
     expect(out.replaceAll('\n', '')).not.toMatch(UNSEEN);
+  });
+
+  it('says the day, or the first and the last', async () => {
+    const on = (time: number, clientId: string): string => JSON.stringify({ ...events[0], outcome: 'audited', time, clientId });
+    const { out } = await holdfast(['report'], {
+      input: [on(1_800_000_000, 'a'), on(1_800_000_000, 'b'), on(1_800_086_400, 'b')].join('\n'),
+    });
+    expect([...out.matchAll(/2027-.*/g)].map(([days]) => days).toSorted()).toEqual(['2027-01-15', '2027-01-15 to 2027-01-16']);
   });
 
   it('exits with 0 where nothing would be refused, and 2 where there is nothing, or no such file', async () => {

@@ -1,16 +1,19 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, request as sendRequest, type Server } from 'node:http';
 import { runMcp } from '@holdfast/example-mcp';
 import { connect, mtlsFetch } from '@holdfast/example-mcp/clients';
 import { startMcpServer } from '@holdfast/example-mcp/server';
 import { holdfast } from '@holdfast/express';
 import { mcp, type McpOptions, type SessionRefusal, TOKEN_PLACEHOLDER } from '@holdfast/mcp';
 import { fetchWith } from '@holdfast/test-support/clients';
-import { startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
-import { createPki } from '@holdfast/test-support/pki';
 import { testAuthorizationServer, type TestAuthorizationServer, type TestClient } from '@holdfast/testing';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express, { type Express, type RequestHandler } from 'express';
+import { calculateJwkThumbprint, type JWK } from 'jose';
 import request, { type Response } from 'supertest';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
@@ -74,37 +77,39 @@ describe('examples/mcp', () => {
   });
 
   it('the stream that the server keeps open to a client ends when the key that signed its token is revoked', async () => {
-    const [pki, issuer] = [await createPki(), await startIssuer()];
-    const owner = await pki.client('owner');
-    const server = await startMcpServer({ issuer: issuer.url, tls: pki.server, fetch });
-    const http = fetchWith({ ca: pki.ca, ...owner });
+    const issuing = await testAuthorizationServer({ listen: true });
+    const client = await issuing.client();
+    const server = await startMcpServer({ issuer: issuing.issuer, tls: issuing.tls, fetch });
+    const http = fetchWith({ ca: issuing.tls.ca, ...client.tls });
     try {
-      const token = await issuer.token({ aud: server.url, cnf: { 'x5t#S256': owner.thumbprint } });
+      const token = await client.token({ aud: server.url });
       const send = mtlsFetch((url, init) => http(url, init), token);
       // Without the stream that the client of the SDK opens by itself, since there may be one.
-      const { client, transport } = await connect(server.url, (url, init) =>
+      const connected = await connect(server.url, (url, init) =>
         init?.method === 'GET' ? Promise.resolve(new Response(null, { status: 405 })) : send(url, init),
       );
-      const headers = { accept: 'text/event-stream', 'mcp-session-id': transport.sessionId ?? '' };
+      const headers = { accept: 'text/event-stream', 'mcp-session-id': connected.transport.sessionId ?? '' };
       const stream = await send(server.url, { headers });
       expect(stream.status).toBe(200);
       const ended = stream.text();
-      server.protection.revokeKey(await thumbprintOf(issuer.keys[0]?.publicJwk ?? {}));
+      const { keys } = (await (await fetch(`${issuing.issuer}/jwks`)).json()) as { keys: [JWK] };
+      server.protection.revokeKey(await calculateJwkThumbprint(keys[0]));
       expect(await ended).toBe('');
       expect((await send(server.url, { headers })).status).toBe(401);
-      await client.close();
+      await connected.client.close();
     } finally {
-      await Promise.all([server.close(), issuer.close(), http.close()]);
+      await Promise.all([server.close(), issuing.close(), http.close()]);
     }
   });
 });
 
-async function thumbprintOf(jwk: object): Promise<string> {
-  const { calculateJwkThumbprint } = await import('jose');
-  return calculateJwkThumbprint(jwk);
-}
-
 const SESSION = 'mcp-session-id';
+const INITIALIZE = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1.0.0' } },
+});
 
 describe('@holdfast/mcp in Express', () => {
   let as: TestAuthorizationServer;
@@ -226,10 +231,9 @@ describe('@holdfast/mcp in Express', () => {
     servers.push(server);
     const port = await listen(server);
     // As lines of their own, which supertest would join.
-    const { request: send } = await import('node:http');
     const fields = owner.present(await owner.token());
     const status = await new Promise((resolve, reject) => {
-      const sent = send({ port, path: '/mcp', method: 'POST', headers: { ...fields, [SESSION]: line } }, (response) => {
+      const sent = sendRequest({ port, path: '/mcp', method: 'POST', headers: { ...fields, [SESSION]: line } }, (response) => {
         response.resume();
         resolve(response.statusCode);
       });
@@ -316,7 +320,7 @@ describe('@holdfast/mcp in Express', () => {
 
   it('whoever opens too many sessions ends its own, and takes the room of nobody', async () => {
     const refusals: string[] = [];
-    const app = appWith({ maxSessions: 3, maxSessionsPerCaller: 2, onRefusal: ({ reason }) => refusals.push(reason) });
+    const app = appWith({ maxSessions: 3, maxSessionsPerUser: 2, onRefusal: ({ reason }) => refusals.push(reason) });
     await open(app, owner, 'owner');
     for (const id of ['a', 'b', 'c']) await open(app, thief, id);
     expect((await call(app, owner, { [SESSION]: 'owner' })).status).toBe(200);
@@ -326,6 +330,93 @@ describe('@holdfast/mcp in Express', () => {
     expect([full.status, full.headers['retry-after']]).toEqual([503, '60']);
     expect((await call(app, owner, { [SESSION]: 'owner' })).status).toBe(200);
     expect(refusals).toEqual(['session.unknown', 'session.no_room']);
+  });
+
+  it('the share of a user is one, however many keys, certificates and clients it has', async () => {
+    const app = appWith({ maxSessions: 4, maxSessionsPerUser: 2 });
+    const tokenOf = { sub: 'thief' };
+    for (const number of [1, 2, 3, 4, 5, 6]) {
+      const another = await as.client({ clientId: `registered-${number % 3}` });
+      expect((await call(app, another, { 'x-open': `of-thief-${number}` }, 'post', tokenOf)).headers[SESSION]).toBe(`of-thief-${number}`);
+    }
+    expect((await open(app, owner, 'owner')).status).toBe(200);
+    expect((await call(app, owner, { [SESSION]: 'owner' })).status).toBe(200);
+    // Where no user is named, it is that of the client.
+    const machine = { sub: undefined, client_id: 'machine' };
+    for (const id of ['a', 'b', 'c']) await call(app, await as.client(), { 'x-open': id }, 'post', machine);
+    expect((await open(app, owner, 'another')).status).toBe(503);
+    expect((await open(app, thief, 'of-thief-7')).status).toBe(200);
+  });
+
+  describe('a client that hangs up before it is answered', () => {
+    /** Sends a request, hangs up when the application has it, and waits until the application has answered. */
+    const hangUp = async (app: Express, client: TestClient, headers: Headers = {}, method = 'POST', body = ''): Promise<void> => {
+      const server = createServer(app);
+      servers.push(server);
+      const port = await listen(server);
+      const fields = { ...client.present(await client.token()), ...headers, 'x-hangs-up': '1', 'content-length': String(body.length) };
+      const sent = sendRequest({ port, path: '/mcp', method, headers: fields }).on('error', () => {});
+      sent.end(body);
+      await vi.waitUntil(() => arrived !== undefined);
+      sent.destroy();
+      await arrived;
+      arrived = undefined;
+    };
+    let arrived: Promise<unknown> | undefined;
+    const slowly =
+      (handler: (req: express.Request, res: express.Response) => unknown): RequestHandler =>
+      async (req, res) => {
+        const answered = (req.get('x-hangs-up') === undefined ? Promise.resolve() : once(res, 'close')).then(() => handler(req, res));
+        if (req.get('x-hangs-up') !== undefined) arrived = answered;
+        await answered;
+      };
+
+    it('leaves no session: the SDK’s is told to be over, at once', async () => {
+      const opened: string[] = [];
+      const ended: string[] = [];
+      const app = express().use(express.json(), holdfast(as.options), mcp({ maxSessions: 1, onSessionEnd: (id) => ended.push(id) }));
+      app.use(
+        slowly(async (req, res) => {
+          const real = new StreamableHTTPServerTransport({
+            sessionIdGenerator: () => randomUUID(),
+            onsessioninitialized: (id) => void opened.push(id),
+          });
+          await new McpServer({ name: 'test', version: '1.0.0' }).connect(real);
+          await real.handleRequest(req as IncomingMessage, res, req.body);
+        }),
+      );
+      const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+      await hangUp(app, thief, headers, 'POST', INITIALIZE);
+      expect(opened).toHaveLength(1);
+      expect(ended).toEqual(opened);
+      const fields = { ...headers, ...owner.present(await owner.token()) };
+      expect((await request(app).post('/mcp').set(fields).send(INITIALIZE)).headers[SESSION]).toBe(opened[1]);
+    });
+
+    it('leaves the session that it has idle', async () => {
+      let time = 1_000;
+      const ended: string[] = [];
+      const app = express().use(holdfast(as.options), mcp({ idleSeconds: 60, now: () => time, onSessionEnd: (id) => ended.push(id) }));
+      app.use(slowly((req, res) => transport(req, res, () => {})));
+      await open(app, owner, 'one');
+      // As the SDK does, which names the session in every response.
+      await hangUp(app, owner, { [SESSION]: 'one', 'x-open': 'one' });
+      expect((await call(app, owner, { [SESSION]: 'one' })).status).toBe(200);
+      time += 60;
+      expect((await call(app, owner, { [SESSION]: 'one' })).status).toBe(404);
+      expect(ended).toEqual(['one']);
+    });
+
+    it('has deleted its session all the same, and gets nobody else’s', async () => {
+      const ended: string[] = [];
+      const app = express().use(holdfast(as.options), mcp({ onSessionEnd: (id) => ended.push(id) }));
+      app.use(slowly((req, res) => transport(req, res, () => {})));
+      await open(app, owner, 'one');
+      await hangUp(app, thief, { 'x-open': 'one' });
+      expect(ended).toEqual([]);
+      await hangUp(app, owner, { [SESSION]: 'one' }, 'DELETE');
+      expect(ended).toEqual(['one']);
+    });
   });
 
   it('listeners that throw break no request', async () => {

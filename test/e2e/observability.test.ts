@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { REASONS } from '@holdfast/core';
-import { runObservability } from '@holdfast/example-observability';
+import { type Observed, runObservability } from '@holdfast/example-observability';
 import { fromTls, holdfast, requires } from '@holdfast/express';
 import { observeDecisions } from '@holdfast/opentelemetry';
 import { type OneResponse, requestOnce } from '@holdfast/test-support/clients';
 import { type Issuer, startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki, type Identity, type Pki } from '@holdfast/test-support/pki';
-import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type Attributes, context, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
@@ -28,6 +28,8 @@ describe('@holdfast/opentelemetry', () => {
   let owner: Identity;
   let issuer: Issuer;
   let port: number;
+  /** What `/named` calls its route. */
+  let named: string | undefined;
   let stopServer: () => Promise<void>;
 
   beforeAll(async () => {
@@ -49,12 +51,15 @@ describe('@holdfast/opentelemetry', () => {
     app.get('/audited', auditing, (_request, response) => void response.json({}));
     const down = holdfast({ issuer: 'http://127.0.0.1:9', audience: AUDIENCE, certificate: fromTls() });
     app.get('/down', down, (_request, response) => void response.json({}));
+    const naming = holdfast({ issuer: issuer.url, audience: AUDIENCE, certificate: fromTls(), route: () => named });
+    app.get('/named', naming, (_request, response) => void response.json({}));
     const server = createServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, app);
     port = await listen(server);
     stopServer = async () => {
       await protect.close();
       await auditing.close();
       await down.close();
+      await naming.close();
       await stop(server);
     };
   });
@@ -87,7 +92,7 @@ describe('@holdfast/opentelemetry', () => {
     return Object.fromEntries(
       all.flatMap(({ descriptor, dataPoints }) =>
         dataPoints.map(({ attributes, value }) => [
-          [descriptor.name, attributes['holdfast.outcome'], attributes['error.type']].filter(Boolean).join(' '),
+          [descriptor.name, attributes['holdfast.outcome'], attributes['holdfast.reason']].filter(Boolean).join(' '),
           typeof value === 'number' ? value : value.count,
         ]),
       ),
@@ -119,9 +124,11 @@ describe('@holdfast/opentelemetry', () => {
     stopObserving();
     expect(await series()).toMatchObject({ 'holdfast.decisions audited cnf.absent': 1, 'holdfast.decisions granted': 1 });
     const decisions = spans.getFinishedSpans().filter(({ name }) => name === 'holdfast');
-    expect(decisions.map(({ attributes, status }) => [attributes['holdfast.outcome'], attributes['error.type'], status.code])).toEqual([
-      ['audited', 'cnf.absent', SpanStatusCode.UNSET],
+    expect(decisions.map(({ attributes, status }) => [attributes, status.code])).toEqual([
+      [expect.objectContaining({ 'holdfast.outcome': 'audited', 'holdfast.reason': 'cnf.absent' }), SpanStatusCode.UNSET],
     ]);
+    // By the semantic conventions that says of an operation that it failed, and this one did not.
+    expect(decisions[0]?.attributes).not.toHaveProperty('error.type');
   });
 
   it('makes a span of each decision in the span of the request; its status is an error only where the fault is ours', async () => {
@@ -143,10 +150,32 @@ describe('@holdfast/opentelemetry', () => {
       'holdfast.confirmations': ['x5t#S256'],
     });
     expect(decisions[1]?.attributes).toMatchObject({
+      'holdfast.reason': 'certificate.mismatch',
       'error.type': 'certificate.mismatch',
       'holdfast.expected': `${owner.thumbprint.slice(0, 12)}…`,
     });
-    expect(decisions[2]?.attributes).toMatchObject({ 'holdfast.outcome': 'unavailable' });
+    expect(decisions[2]?.attributes).toMatchObject({ 'holdfast.outcome': 'unavailable', 'error.type': 'unavailable.keys' });
+  });
+
+  it.each([
+    ['GET /accounts/:id', { 'http.request.method': 'GET', 'http.route': '/accounts/:id' }],
+    ['FORGED /accounts/:id', { 'http.request.method': '_OTHER', 'http.route': '/accounts/:id' }],
+    ['accounts', { 'http.route': 'accounts' }],
+    ['GET ', { 'http.route': 'GET ' }],
+    [undefined, {}],
+  ])('says the route that the option names as the semantic conventions do, in metrics and spans: %s', async (route, expected) => {
+    const stopObserving = observeDecisions({ meterProvider, tracerProvider });
+    named = route;
+    await call({}, '/named');
+    named = undefined;
+    stopObserving();
+    await reader.forceFlush();
+    const points = exported.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(({ metrics }) => metrics));
+    const attributes = points.flatMap(({ dataPoints }) => dataPoints.map((point): Attributes => point.attributes));
+    attributes.push(...spans.getFinishedSpans().flatMap((span) => (span.name === 'holdfast' ? [span.attributes] : [])));
+    expect(attributes).toHaveLength(3);
+    const ofHttp = attributes.map((all) => Object.fromEntries(Object.entries(all).filter(([name]) => name.startsWith('http.'))));
+    expect(ofHttp).toEqual([expected, expected, expected]);
   });
 
   it.each([
@@ -180,18 +209,65 @@ describe('@holdfast/opentelemetry', () => {
   });
 });
 
-describe('the example', () => {
-  it('serves what the dashboard asks for, and logs no token', async () => {
-    const { metrics, log, token } = await runObservability();
-    const text = readFileSync(new URL('../../examples/observability/grafana-dashboard.json', import.meta.url), 'utf8');
-    const names = [...new Set(text.match(/holdfast_[a-z_]+(?=\{)/g))];
-    expect(names).toEqual(['holdfast_decisions_total', 'holdfast_decision_duration_bucket']);
-    for (const name of names) expect(metrics).toContain(`\n${name}{`);
-    const reasons = [...text.matchAll(/error_type=~\\"([^"\\]+)/g)].flatMap(([, list = '']) => list.split('|'));
-    expect(reasons.length).toBeGreaterThan(0);
-    for (const reason of reasons) expect(Object.keys(REASONS)).toContain(reason);
+interface Panel {
+  readonly title: string;
+  readonly targets: readonly { readonly expr: string; readonly legendFormat: string }[];
+}
+const { panels } = JSON.parse(readFileSync(new URL('../../examples/observability/grafana-dashboard.json', import.meta.url), 'utf8')) as {
+  readonly panels: readonly Panel[];
+};
 
-    expect(metrics).toContain('error_type="certificate.mismatch"');
+/** The labels of every series of that name, as Prometheus would scrape them, with the job that it adds. */
+function seriesIn(metrics: string, name: string): Record<string, string>[] {
+  const lines = metrics.split('\n').filter((line) => line.startsWith(`${name}{`));
+  const labelsOf = (line: string): string[][] => [...line.matchAll(/(\w+)="([^"]*)"/g)].map(([, label = '', value = '']) => [label, value]);
+  return lines.map((line) => Object.fromEntries([...labelsOf(line), ['job', 'api']]));
+}
+
+/** What PromQL asks of labels: a label that is absent is empty, and regular expressions match the whole. */
+function matchersIn(text: string): ((labels: Readonly<Record<string, string>>) => boolean)[] {
+  const matchers = [...text.matchAll(/(\w+)(=~|!=|=)"([^"]*)"/g)];
+  expect(matchers.map(([whole]) => whole).join(',')).toBe(text);
+  return matchers.map(([, label = '', operator, value = '']) => (labels) => {
+    const found = labels[label] ?? '';
+    if (operator === '=~') return new RegExp(`^(?:${value === '$job' ? '.*' : value})$`).test(found);
+    return (found === value) === (operator === '=');
+  });
+}
+
+describe('the example', () => {
+  let observed: Observed;
+  beforeAll(async () => {
+    observed = await runObservability();
+  });
+
+  it.each(panels.flatMap(({ title, targets }) => targets.map(({ expr, legendFormat }) => [title, expr, legendFormat] as const)))(
+    'serves what the dashboard asks for: %s',
+    (_, query, legend) => {
+      const selectors = [...query.matchAll(/(\w+)\{([^}]*)\}/g)];
+      expect(selectors.length).toBeGreaterThan(0);
+      const shown = [...query.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(', ')).filter((name) => name !== 'le');
+      // A legend shows what is summed by, and nothing is summed by that no legend shows.
+      expect([...legend.matchAll(/\{\{(\w+)\}\}/g)].map(([, name]) => name)).toEqual(shown);
+      for (const [, name = '', matchers = ''] of selectors) {
+        const selected = seriesIn(observed.metrics, name).filter((labels) => matchersIn(matchers).every((fits) => fits(labels)));
+        expect(selected, `${name}{${matchers}}`).not.toEqual([]);
+        for (const label of shown) expect(selected.some((labels) => Object.hasOwn(labels, label))).toBe(true);
+      }
+    },
+  );
+
+  it('every reason and every outcome that the dashboard names is one', () => {
+    const text = JSON.stringify(panels);
+    const named = (label: string): string[] =>
+      [...text.matchAll(new RegExp(`${label}=~?\\\\"([^"\\\\]+)`, 'g'))].flatMap(([, list = '']) => list.split('|'));
+    expect(named('holdfast_reason').length).toBeGreaterThan(0);
+    for (const reason of named('holdfast_reason')) expect(Object.keys(REASONS)).toContain(reason);
+    expect(new Set(named('holdfast_outcome'))).toEqual(new Set(['refused', 'unavailable', 'audited', 'granted']));
+  });
+
+  it('logs no token', () => {
+    const { metrics, log, token } = observed;
     expect(log.join('')).toContain('"authorization":"[Redacted]"');
     expect(log.join('') + metrics).not.toContain(token.split('.')[1]);
   });

@@ -123,6 +123,41 @@ describe('@holdfast/testing with supertest', () => {
     await request(buildApp(rotating.options)).get('/accounts').set(client.present(old)).expect(401);
   });
 
+  it('an application that runs sees the new key when its cooldown is over', async () => {
+    let time = Math.floor(Date.now() / 1000);
+    const now = (): number => time;
+    const rotating = await testAuthorizationServer({ now });
+    const client = await rotating.client();
+    const running = buildApp({ ...rotating.options, now });
+    const get = async (): Promise<number> =>
+      (
+        await request(running)
+          .get('/accounts')
+          .set(client.present(await client.token({ scope: 'accounts' })))
+      ).status;
+    expect(await get()).toBe(200);
+    await rotating.rotateKey();
+    expect(await get()).toBe(401);
+    time += 31;
+    expect(await get()).toBe(200);
+  });
+
+  it('what cannot be meant is a TypeError that says what to write, all of it at once', async () => {
+    const wrong: object = { audiance: 'https://api.test', issuer: 'as', audience: '', algorithm: 'HS256', now: 5 };
+    await expect(testAuthorizationServer(wrong)).rejects.toThrow(TypeError);
+    await expect(testAuthorizationServer(wrong)).rejects.toThrow(
+      /^testAuthorizationServer: audiance: is not an option\. Known: issuer, .*; issuer: is "as"\. Give a URL.*; audience: .*; algorithm: is "HS256"\. Give one of ES256.*; now: is 5\. Give a function/,
+    );
+    const binding = 'dpop' as 'jkt';
+    await expect(owner.token({}, binding)).rejects.toThrow(
+      /^token: the binding is "dpop"\. Give one of 'x5t#S256', 'jkt', 'both', 'none'\.$/,
+    );
+    const token = owner.token();
+    expect(() => owner.present(token as never)).toThrow(/^present: the token is a promise: await it\.$/);
+    await expect(owner.prove(token as never, { url: URL_OF_ROUTE })).rejects.toThrow(/await it/);
+    await expect(owner.prove(await token, { url: '/accounts' })).rejects.toThrow(/^prove: url is "\/accounts"\. Give the whole URL/);
+  });
+
   it('its certificates serve real TLS too', async () => {
     const server = createServer(as.tls, buildApp({ ...as.options, certificate: fromTls() }));
     const port = await listen(server);

@@ -14,8 +14,8 @@ express().use('/mcp', mcp({ claims: ['email'], onRefusal: ({ reason, subject }) 
 express4().use('/mcp', mcp());
 mcp().endSession('id');
 
-export const answer: Promise<Response> = mcpForFetch()(new Request('https://mcp.example.com/mcp'), ({ extra }) =>
-  Response.json(extra.issuer),
+export const answer: Promise<Response> = mcpForFetch()(new Request('https://mcp.example.com/mcp'), (_, { authInfo: who }) =>
+  Response.json(who.extra.issuer),
 );
 
 // @ts-expect-error Nothing lets a bridge tell the token.

@@ -1,16 +1,14 @@
 // What the READMEs of the packages show, compiled. test/docs.test.ts holds them to these lines.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { fromTls, prepareRequirements, protectedResource } from '@holdfast/core';
 import * as forFetch from '@holdfast/core/fetch';
-import type { Protect } from '@holdfast/core/fetch';
 import { nodeRequest, sendRefusal, setFields, upgrade } from '@holdfast/core/node';
 import * as forExpress from '@holdfast/express';
 import * as forFastify from '@holdfast/fastify';
-import { mcp } from '@holdfast/mcp';
-import type { AuthInfo, McpBridge } from '@holdfast/mcp/fetch';
+import { mcp, type McpHandler } from '@holdfast/mcp/fetch';
+import { observeDecisions } from '@holdfast/opentelemetry';
 import express, { type ErrorRequestHandler } from 'express';
 import fastify from 'fastify';
 import { WebSocketServer } from 'ws';
@@ -85,27 +83,32 @@ export function expressReadme(
   app.use(onRefusal);
 }
 
-export function mcpReadme(transport: { handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> }): void {
-  const { holdfast } = forExpress;
-  const app = express();
+export function mcpReadme(url: string, transportOf: (request: Request) => { handleRequest: McpHandler }): unknown {
+  const { holdfast } = forFetch;
   // readme: mcp
-  const url = 'https://mcp.example.com/mcp';
-  const protect = holdfast({ issuer: 'https://as.example.com', audience: url, certificate: fromTls(), profiles: ['mcp'] });
-  app.use(protect.metadata);
-  app.all('/mcp', protect, mcp({ resource: url }), (request, response, next) => {
-    transport.handleRequest(request, response).catch(next);
-  });
-  const fetching = async (
-    protectRequest: Protect,
-    bridge: McpBridge,
-    webTransport: { handleRequest(request: Request, options: { authInfo: AuthInfo }): Promise<Response> },
-    request: Request,
-  ): Promise<Response> => {
-    const { refusal, apply } = await protectRequest(request); // of @holdfast/core/fetch
+  const protect = holdfast({ issuer: 'https://as.example.com', audience: url, profiles: ['mcp'] });
+  const bridge = mcp({ resource: url });
+
+  async function answer(request: Request): Promise<Response> {
+    const { refusal, apply } = await protect(request);
     if (refusal) return refusal;
-    return apply(await bridge(request, (authInfo) => webTransport.handleRequest(request, { authInfo })));
-  };
-  void fetching;
+    return apply(await bridge(request, (inner, caller) => transportOf(inner).handleRequest(inner, caller)));
+  }
+  return answer;
+}
+
+export function opentelemetryReadme(): void {
+  const { holdfast } = forExpress;
+  // readme: opentelemetry
+  const stop = observeDecisions(); // after your OpenTelemetry SDK has started
+  const protect = holdfast({
+    issuer: 'https://as.example.com',
+    audience: 'https://api.example.com',
+    certificate: fromTls(),
+    route: ({ method, target }) => `${method} ${/^\/accounts\/\w+$/.test(target) ? '/accounts/:id' : 'other'}`,
+  });
+  stop();
+  void protect;
 }
 
 export async function fastifyReadme(): Promise<void> {

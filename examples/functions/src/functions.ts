@@ -1,7 +1,6 @@
 // Calls both functions as their platforms do, as the owner of a token and as thieves.
 import type { ResourceEvent } from '@holdfast/core/fetch';
-import { startIssuer } from '@holdfast/test-support/issuer';
-import { createPki, type Identity } from '@holdfast/test-support/pki';
+import { testAuthorizationServer, type TestClient } from '@holdfast/testing';
 import { type HttpApiEvent, lambdaHandler } from './lambda.ts';
 import { worker } from './worker.ts';
 
@@ -18,48 +17,46 @@ export interface Attempt {
   readonly reason: string | undefined;
 }
 
-/** Starts an authorization server, calls the functions, stops it. */
+/** Calls both functions. */
 export async function runFunctions(): Promise<readonly Attempt[]> {
-  const [pki, issuer] = [await createPki(), await startIssuer()];
-  const [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
-  const audience = 'https://api.example.com';
+  const as = await testAuthorizationServer({ audience: 'https://api.example.com' });
+  const [owner, thief] = [await as.client({ clientId: 'user-1' }), await as.client()];
   const events: ResourceEvent[] = [];
-  const options = { issuer: issuer.url, audience, onEvent: (event: ResourceEvent) => void events.push(event) };
+  const options = { issuer: as.issuer, audience: as.audience, fetch: as.fetch, onEvent: (event: ResourceEvent) => void events.push(event) };
   const [lambda, cloudflare] = [lambdaHandler(options), worker(options)];
   const tokenWith = async (scope: string): Promise<Record<string, string>> => ({
-    authorization: `Bearer ${await issuer.token({ aud: audience, scope, cnf: { 'x5t#S256': owner.thumbprint } })}`,
+    authorization: `Bearer ${await owner.token({ scope })}`,
   });
   const [reading, other] = [await tokenWith('accounts:read'), await tokenWith('payments')];
 
-  const rows: readonly (readonly [title: string, expected: number, headers: Record<string, string>, as?: Identity])[] = [
+  const rows: readonly (readonly [title: string, expected: number, headers: Record<string, string>, client?: TestClient])[] = [
     ['no token', 401, {}],
     ['the owner, with its certificate', 200, reading, owner],
     ['a thief with the token and another certificate', 401, reading, thief],
     ['a thief with the token and no certificate', 401, reading],
-    ['a thief who sends the certificate of the owner in a field', 401, { ...reading, 'client-cert': encodeURIComponent(owner.cert) }],
+    ['a thief who sends the certificate of the owner in a field', 401, { ...reading, 'client-cert': encodeURIComponent(owner.tls.cert) }],
     ['the owner, with too little scope', 403, other, owner],
   ];
   const attempts: Attempt[] = [];
-  for (const [title, expected, headers, as] of rows) {
+  for (const [title, expected, headers, client] of rows) {
     events.length = 0;
-    const { statusCode, headers: fields, body } = await lambda(eventOf(headers, as));
+    const { statusCode, headers: fields, body } = await lambda(eventOf(headers, client));
     const challenges = fields['www-authenticate'] ?? '';
     attempts.push({ platform: 'AWS Lambda', title, expected, status: statusCode, body, challenges, reason: events.at(-1)?.reason });
   }
-  for (const [title, expected, headers, as] of rows) {
+  for (const [title, expected, headers, client] of rows) {
     events.length = 0;
-    const response = await cloudflare.fetch(requestOf(headers, as));
+    const response = await cloudflare.fetch(requestOf(headers, client));
     const challenges = response.headers.get('www-authenticate') ?? '';
     const answer = { status: response.status, body: await response.text(), challenges, reason: events.at(-1)?.reason };
     attempts.push({ platform: 'Cloudflare Workers', title, expected, ...answer });
   }
-  await issuer.close();
   return attempts;
 }
 
 /** The event that API Gateway makes of a request. */
-function eventOf(headers: Record<string, string>, as: Identity | undefined): HttpApiEvent {
-  const authentication = as && { clientCert: { clientCertPem: as.cert } };
+function eventOf(headers: Record<string, string>, client: TestClient | undefined): HttpApiEvent {
+  const authentication = client && { clientCert: { clientCertPem: client.tls.cert } };
   return {
     rawPath: '/accounts',
     rawQueryString: '',
@@ -70,11 +67,11 @@ function eventOf(headers: Record<string, string>, as: Identity | undefined): Htt
 }
 
 /** The request that a Worker gets. */
-function requestOf(headers: Record<string, string>, as: Identity | undefined): Request {
-  const hex = as === undefined ? '' : Buffer.from(as.thumbprint, 'base64url').toString('hex');
+function requestOf(headers: Record<string, string>, client: TestClient | undefined): Request {
+  const hex = client === undefined ? '' : Buffer.from(client.thumbprint, 'base64url').toString('hex');
   const tlsClientAuth = {
-    certPresented: as === undefined ? '0' : '1',
-    certVerified: as === undefined ? 'NONE' : 'SUCCESS',
+    certPresented: client === undefined ? '0' : '1',
+    certVerified: client === undefined ? 'NONE' : 'SUCCESS',
     certFingerprintSHA256: hex,
   };
   return Object.assign(new Request('https://api.example.com/accounts', { headers }), { cf: { tlsClientAuth } });

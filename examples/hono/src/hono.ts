@@ -2,10 +2,8 @@
 import { createServer } from 'node:https';
 import { fromTls, type ResourceEvent } from '@holdfast/core';
 import { fetchWith } from '@holdfast/test-support/clients';
-import { generateDpopKey, makeProof } from '@holdfast/test-support/dpop';
-import { startIssuer } from '@holdfast/test-support/issuer';
 import { listen, stop } from '@holdfast/test-support/loopback';
-import { createPki, type Identity } from '@holdfast/test-support/pki';
+import { testAuthorizationServer, type TestClient } from '@holdfast/testing';
 import { getRequestListener } from '@hono/node-server';
 import { accountsApi } from './api.ts';
 
@@ -23,19 +21,12 @@ export interface Attempt {
 
 /** Starts everything, makes the requests, stops everything. */
 export async function runHono(): Promise<readonly Attempt[]> {
-  const [pki, issuer, key] = [await createPki(), await startIssuer(), await generateDpopKey()];
-  const [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
-  const audience = 'https://api.example.com';
+  const as = await testAuthorizationServer({ audience: 'https://api.example.com' });
+  const [owner, thief] = [await as.client({ clientId: 'user-1' }), await as.client()];
   const events: ResourceEvent[] = [];
-  const { app, close } = accountsApi({
-    issuer: issuer.url,
-    audience,
-    certificate: fromTls(),
-    onEvent: (event) => events.push(event),
-  });
+  const { app, close } = accountsApi({ ...as.options, certificate: fromTls(), onEvent: (event) => events.push(event) });
   const listener = getRequestListener(app.fetch);
-  const tls = { cert: pki.server.cert, key: pki.server.key, requestCert: true, rejectUnauthorized: false };
-  const server = createServer(tls, (incoming, outgoing) => void listener(incoming, outgoing));
+  const server = createServer(as.tls, (incoming, outgoing) => void listener(incoming, outgoing));
   const port = await listen(server);
 
   const attempts: Attempt[] = [];
@@ -43,27 +34,24 @@ export async function runHono(): Promise<readonly Attempt[]> {
     title: string,
     expected: number,
     headers: Record<string, string>,
-    { as, path = '/accounts' }: { as?: Identity; path?: string } = {},
+    { as: client, path = '/accounts' }: { as?: TestClient; path?: string } = {},
   ): Promise<void> => {
-    const client = fetchWith({ ca: pki.ca, ...(as && { cert: as.cert, key: as.key }) });
+    const fetch = fetchWith({ ca: as.tls.ca, ...client?.tls });
     events.length = 0;
-    const response = await client(`https://localhost:${port}${path}`, { headers });
+    const response = await fetch(`https://localhost:${port}${path}`, { headers });
     const body = await response.text();
     const challenges = response.headers.get('www-authenticate') ?? '';
     attempts.push({ title, expected, status: response.status, body, challenges, reason: events.findLast(({ reason }) => reason)?.reason });
-    await client.close();
+    await fetch.close();
   };
 
-  const claims = { aud: audience, scope: 'accounts:read', branch: 'north' };
-  const byCertificate = { authorization: `Bearer ${await issuer.token({ ...claims, cnf: { 'x5t#S256': owner.thumbprint } })}` };
-  const token = await issuer.token({ ...claims, cnf: { jkt: key.thumbprint } });
-  const dpop = (htu = `${audience}/accounts`): Record<string, string> => ({
-    authorization: `DPoP ${token}`,
-    dpop: makeProof({ key, token, htu, iat: Math.floor(Date.now() / 1000) }),
-  });
+  const claims = { scope: 'accounts:read', branch: 'north' };
+  const byCertificate = { authorization: `Bearer ${await owner.token(claims)}` };
+  const token = await owner.token(claims, 'jkt');
+  const dpop = (path = '/accounts'): Promise<Record<string, string>> => owner.prove(token, { url: as.audience + path });
   const exp = Date.now() / 1000 + 1;
-  const short = await issuer.token({ ...claims, iat: Math.floor(exp) - 60, exp, cnf: { 'x5t#S256': owner.thumbprint } });
-  const used = dpop();
+  const short = await owner.token({ ...claims, iat: Math.floor(exp) - 60, exp });
+  const used = await dpop();
 
   await attempt('what is not protected', 200, {}, { path: '/health' });
   await attempt('no token', 401, {});
@@ -73,7 +61,7 @@ export async function runHono(): Promise<readonly Attempt[]> {
   await attempt('the owner of a DPoP-bound token, with a proof', 200, used);
   await attempt('a thief with the token and the proof', 401, used);
   await attempt('a thief with the token alone', 401, { authorization: `DPoP ${token}` });
-  await attempt('a proof for another path', 401, dpop(`${audience}/payments`));
+  await attempt('a proof for another path', 401, await dpop('/payments'));
   await attempt(
     'a stream, which ends when the token does',
     200,
@@ -83,6 +71,5 @@ export async function runHono(): Promise<readonly Attempt[]> {
 
   await stop(server);
   await close();
-  await issuer.close();
   return attempts;
 }

@@ -1,6 +1,6 @@
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
-import { accessOf, fromTls, holdfast, REDACTED_PATHS } from '@holdfast/express';
+import { accessOf, fromTls, holdfast, type ProtectedResourceOptions, REDACTED_PATHS } from '@holdfast/express';
 import { observeDecisions } from '@holdfast/opentelemetry';
 import { fetchWith } from '@holdfast/test-support/clients';
 import { startIssuer } from '@holdfast/test-support/issuer';
@@ -8,7 +8,7 @@ import { listen, stop } from '@holdfast/test-support/loopback';
 import { createPki } from '@holdfast/test-support/pki';
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
-import express from 'express';
+import express, { type RequestHandler } from 'express';
 import { pino } from 'pino';
 
 const AUDIENCE = 'https://api.example.com';
@@ -21,11 +21,14 @@ export interface Observed {
   readonly token: string;
 }
 
-/** An API with metrics for Prometheus and a log without secrets; its owner calls, and two thieves. */
+/** An API with metrics for Prometheus and a log without secrets; its owner calls, two thieves, one without a bound token, and a partner. */
 export async function runObservability(): Promise<Observed> {
   const pki = await createPki();
   const [owner, thief] = [await pki.client('owner'), await pki.client('thief')];
   const issuer = await startIssuer();
+  // The authorization server of a partner, which is down.
+  const partner = await startIssuer();
+  await partner.close();
 
   // What an application of yours has: a meter provider whose reader Prometheus scrapes …
   const exporter = new PrometheusExporter({ preventServerStart: true });
@@ -36,32 +39,47 @@ export async function runObservability(): Promise<Observed> {
   const log: string[] = [];
   const logger = pino({ redact: { paths: [...REDACTED_PATHS] } }, { write: (line: string) => void log.push(line) });
 
-  const protect = holdfast({
-    issuer: issuer.url,
+  const routes = new Set(['/accounts', '/reports']);
+  const options = {
+    issuer: [issuer.url, partner.url],
     audience: AUDIENCE,
     certificate: fromTls(),
+    // A name for each route, and one for all others: as many series there are.
+    route: ({ method, target }) => (routes.has(target) ? `${method} ${target}` : 'other'),
     onEvent: (decision) => logger.info({ decision }, 'decided'),
-  });
+  } satisfies ProtectedResourceOptions;
+  const protect = holdfast(options);
+  // Binding is being introduced here: what has none is let in for another month, and counted.
+  const until = new Date(Date.now() + 30 * 86_400_000).toISOString().slice(0, 10);
+  const auditing = holdfast({ ...options, audit: { until } });
   const app = express();
   app.use((request, _response, next) => {
     logger.info({ req: { method: request.method, url: request.originalUrl, headers: request.headers } }, 'asked');
     next();
   });
-  app.use(protect);
-  app.get('/accounts', (request, response) => void response.json({ sub: accessOf(request).claims.sub }));
+  const answer: RequestHandler = (request, response) => void response.json({ sub: accessOf(request).claims.sub });
+  app.get('/accounts', protect, answer);
+  app.get('/reports', auditing, answer);
   const server = createServer({ ...pki.server, requestCert: true, rejectUnauthorized: false }, app);
   const port = await listen(server);
   const metricsPort = await listen(scraped);
 
   const token = await issuer.token({ aud: AUDIENCE, cnf: { 'x5t#S256': owner.thumbprint } });
-  for (const identity of [owner, owner, owner, thief, undefined]) {
-    const fetch = fetchWith({ ca: pki.ca, ...(identity && { cert: identity.cert, key: identity.key }) });
-    await (await fetch(`https://localhost:${port}/accounts`, { headers: { authorization: `Bearer ${token}` } })).text();
-  }
+  const unbound = await issuer.token({ aud: AUDIENCE });
+  const ofPartner = await issuer.token({ aud: AUDIENCE, iss: partner.url, cnf: { 'x5t#S256': owner.thumbprint } });
+  const call = async (path: string, presented: string, identity: Partial<typeof owner> = {}): Promise<void> => {
+    const fetch = fetchWith({ ca: pki.ca, ...identity });
+    await (await fetch(`https://localhost:${port}${path}`, { headers: { authorization: `Bearer ${presented}` } })).text();
+    await fetch.close();
+  };
+  for (const identity of [owner, owner, owner, thief, undefined]) await call('/accounts', token, identity);
+  await call('/reports', token, owner);
+  await call('/reports', unbound);
+  await call('/accounts', ofPartner, owner);
   const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
 
   stopObserving();
-  await protect.close();
+  await Promise.all([protect.close(), auditing.close()]);
   await issuer.close();
   await Promise.all([stop(server), stop(scraped)]);
   return { metrics, log, token };

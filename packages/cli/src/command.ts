@@ -51,7 +51,7 @@ export async function runCommandLine(
 ): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    const text = overview(commands);
+    const text = overview(commands, terminal.columns);
     if (name === undefined) terminal.err(text);
     else terminal.out(text);
     return name === undefined ? NOT_RUN : 0;
@@ -100,10 +100,10 @@ function parse(command: Command, args: readonly string[]): Given {
     const texts = (name: string): string[] => all(name).filter((one) => typeof one === 'string');
     return { positionals, value: (name) => texts(name).at(-1), values: texts, flag: (name) => all(name).includes(true) };
   } catch (error) {
-    // Node's own words; but not for an option that it does not know, which it would repeat with the value behind it.
+    // Not in Node's words, which repeat the value behind an option that it does not know.
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw new UsageError(`There is no option ${nameOfUnknown(args, options)}.`);
-    if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE' && error instanceof Error) throw new UsageError(error.message.split('\n')[0] ?? '');
+    if (code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE' && error instanceof Error) throw new UsageError(wrongValue(error.message));
     throw error;
   }
 }
@@ -111,30 +111,46 @@ function parse(command: Command, args: readonly string[]): Given {
 function nameOfUnknown(args: readonly string[], options: object): string {
   const names = args.filter((arg) => arg.startsWith('--')).map((arg) => arg.slice(2).split('=')[0] ?? '');
   const unknown = names.find((name) => !Object.hasOwn(options, name));
-  return unknown === undefined ? 'of that letter' : `--${unknown}`;
+  if (unknown === undefined) return 'of that letter';
+  const bare = (name: string): string => name.replace(/[^a-z]/gi, '').toLowerCase();
+  const meant = Object.keys(options).find((name) => bare(name) === bare(unknown) || (bare(unknown).length > 2 && name.startsWith(unknown)));
+  return `--${unknown}${meant === undefined ? '' : `. It is --${meant}`}`;
 }
 
-function overview(commands: readonly Command[]): string {
-  const width = Math.max(...commands.map(({ name }) => name.length)) + 3;
+/** The option that Node complains of, in our words: it has no value where it needs one, or one where it takes none. */
+function wrongValue(message: string): string {
+  const [, name = 'an option'] = /'(?:-\w, )?(--[\w-]+)/.exec(message) ?? [];
+  return /does not take an argument/.test(message)
+    ? `${name}: takes no value.`
+    : `${name}: give a value. Where it begins with a dash: ${name}=<value>.`;
+}
+
+function overview(commands: readonly Command[], columns?: number): string {
+  const indent = Math.max(...commands.map(({ name }) => name.length)) + 5;
+  const width = widthOf(columns) - indent;
   return [
     'Usage: holdfast <command> [options]',
     '',
-    ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
-    '',
+    ...commands.map(({ name, summary }) => `  ${name.padEnd(indent - 2)}${wrap(summary, width, ' '.repeat(indent))}\n`),
     'holdfast <command> --help says more about one.',
   ].join('\n');
 }
 
+/** The columns that a help takes. */
+function widthOf(columns = 100): number {
+  return Math.min(Math.max(columns, 60), 110);
+}
+
 /** The help of a command, made of the same table that its options are parsed by. */
-function helpOf({ name, summary, usage, options, notes }: Command, columns = 100): string {
-  const width = Math.min(Math.max(columns, 60), 110);
+function helpOf({ name, summary, usage, options, notes }: Command, columns?: number): string {
+  const width = widthOf(columns);
   const rows = Object.entries({ ...options, help: HELP }).map(([option, { value, short, text }]) => {
     const left = `${short === undefined ? '    ' : `-${short}, `}--${option}${value === undefined ? '' : ` <${value}>`}`;
     return { left, text };
   });
   const indent = Math.max(...rows.map(({ left }) => left.length)) + 4;
   return [
-    `Usage: holdfast ${name} ${usage}`,
+    wrapWords(['Usage:', 'holdfast', name, ...(usage.match(/\[[^\]]*\]|--\S+ <[^>]*>|\S+/g) ?? [])], width, ' '.repeat(9)),
     '',
     wrap(summary, width, ''),
     '',
@@ -146,8 +162,12 @@ function helpOf({ name, summary, usage, options, notes }: Command, columns = 100
 
 /** Text in lines of the width, all but the first behind the indent. */
 export function wrap(text: string, width: number, indent: string): string {
+  return wrapWords(text.split(' '), width, indent);
+}
+
+function wrapWords(words: readonly string[], width: number, indent: string): string {
   const lines = [''];
-  for (const word of text.split(' ')) {
+  for (const word of words) {
     const line = lines.at(-1) ?? '';
     if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
     else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;

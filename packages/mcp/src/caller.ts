@@ -11,3 +11,11 @@ export function callerOf({ issuer, claims, clientId, confirmations }: Access): s
   // As JSON, so that no value can run into the next.
   return JSON.stringify([issuer, claims.sub ?? null, clientId ?? null, keys]);
 }
+
+/**
+ * Whose sessions are counted together: all of one user, or of one client where the token names no user. Anybody can make keys, get
+ * certificates and (where clients register themselves, as those of MCP do) clients without end, and must not get a share for each.
+ */
+export function shareOf({ issuer, claims, clientId }: Access): string {
+  return JSON.stringify(claims.sub === undefined ? [issuer, null, clientId ?? null] : [issuer, claims.sub]);
+}

@@ -1,8 +1,8 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { nodeRequest, sendRefusal } from '@holdfast/core/node';
 import { accessOf, type ExpressRequest, type Middleware } from '@holdfast/express';
 import onHeaders from 'on-headers';
-import { makeBridge, SESSION_FIELD } from './bridge.ts';
+import { CREDENTIAL_FIELDS, makeBridge, RESUME_FIELD, SESSION_FIELD } from './bridge.ts';
 import type { McpOptions } from './options.ts';
 
 export { type AuthInfo, type AuthInfoExtra, TOKEN_PLACEHOLDER } from './auth-info.ts';
@@ -16,7 +16,7 @@ export interface McpMiddleware extends Middleware {
 
 /**
  * Stands after `holdfast(…)` and before the Streamable HTTP transport of the MCP SDK. Tools learn who calls (`req.auth`, which is
- * written and never read), a session answers only to the caller it was opened for (404 to everybody else), and event streams end
+ * written and never read) and not by which token (the fields with the token and the proof are taken out), a session answers only to the caller it was opened for (404 to everybody else), and event streams end
  * with the access. Where there is no access, 401.
  *
  * Throws one `TypeError` that lists every problem of the options.
@@ -37,11 +37,13 @@ export function mcp(options: McpOptions = {}): McpMiddleware {
   function letIn(request: ExpressRequest, response: ServerResponse): boolean {
     const access = accessOf(request);
     const view = nodeRequest(request, request.originalUrl);
-    const visit = bridge.admit({ method: view.method, sessionLines: view.fieldLines(SESSION_FIELD), access });
+    const sessionLines = view.fieldLines(SESSION_FIELD);
+    const visit = bridge.admit({ method: view.method, sessionLines, resumes: view.fieldLines(RESUME_FIELD).length > 0, access });
     if ('status' in visit) {
       sendRefusal(response, visit);
       return false;
     }
+    hideCredentials(request);
     // Defined, not assigned: what another has put there, be it a setter, must not decide what tools see.
     Object.defineProperty(request, 'auth', { value: visit.authInfo, writable: true, configurable: true, enumerable: true });
     const end = (): void => {
@@ -49,23 +51,36 @@ export function mcp(options: McpOptions = {}): McpMiddleware {
       response.on('error', () => {});
       response.end();
     };
-    let signal: AbortSignal | undefined;
+    const closed = new AbortController();
     response.once('close', () => {
-      signal?.removeEventListener('abort', end);
+      closed.abort();
       visit.over();
     });
     onHeaders(response, () => {
       if (!visit.answered(response.statusCode, textOf(response, SESSION_FIELD))) response.removeHeader(SESSION_FIELD);
       if (textOf(response, 'content-type')?.startsWith('text/event-stream') !== true) return;
-      ({ signal } = access);
+      const { signal } = access;
       // Not at once: these very headers are still to be written.
       if (signal.aborted) queueMicrotask(end);
-      else signal.addEventListener('abort', end, { once: true });
+      else signal.addEventListener('abort', end, { once: true, signal: closed.signal });
     });
     return true;
   }
 
   return Object.assign(middleware, { endSession: (sessionId: string) => bridge.end(sessionId) });
+}
+
+/** In place: the SDK reads `rawHeaders`, others `headers`, and what was judged belongs to that very list. */
+function hideCredentials(request: IncomingMessage): void {
+  // Read first: Node makes both of as many lines as have come.
+  const [headers, headersDistinct]: readonly (object | undefined)[] = [request.headers, request.headersDistinct];
+  for (const name of CREDENTIAL_FIELDS) {
+    for (const fields of [headers, headersDistinct]) if (fields !== undefined) Reflect.deleteProperty(fields, name);
+  }
+  const { rawHeaders } = request;
+  for (let i = rawHeaders.length - 2; i >= 0; i -= 2) {
+    if (CREDENTIAL_FIELDS.includes(rawHeaders[i]?.toLowerCase() ?? '')) rawHeaders.splice(i, 2);
+  }
 }
 
 function textOf(response: ServerResponse, name: string): string | undefined {

@@ -10,9 +10,12 @@ export interface McpOptions {
   readonly idleSeconds?: number;
   /** Sessions of all callers together: 1 to 1,000,000, by default 10,000. Where there is room for no other, opening one is 503. */
   readonly maxSessions?: number;
-  /** Sessions of one caller, by default a tenth of all. With one more, the one that it has not used for longest ends. */
-  readonly maxSessionsPerCaller?: number;
-  /** Is told that a session has ended, or could not be opened: close its transport. Idle sessions are found when the next request comes. */
+  /**
+   * Sessions of one user, by default a tenth of all, whichever clients, keys and certificates it has; of one client where tokens name
+   * no user. With one more, the one that was not used for longest ends.
+   */
+  readonly maxSessionsPerUser?: number;
+  /** Is told that a session has ended, or was not opened (no room, or its client had hung up): close its transport. Idle sessions are found when the next request comes. */
   readonly onSessionEnd?: (sessionId: string) => void;
   /** Is told of every request that is refused for its session. `session.of_another` is somebody who has a session id that is not its own. */
   readonly onRefusal?: (refusal: SessionRefusal) => void;
@@ -35,7 +38,7 @@ export interface McpSettings {
   readonly claims: readonly string[];
   readonly idleSeconds: number;
   readonly maxSessions: number;
-  readonly maxSessionsPerCaller: number;
+  readonly maxSessionsPerUser: number;
   readonly onSessionEnd: (sessionId: string) => void;
   readonly onRefusal: (refusal: SessionRefusal) => void;
   readonly now: () => EpochSeconds;
@@ -48,7 +51,7 @@ export function mcpSettings(options: McpOptions): McpSettings {
     claims = [],
     idleSeconds = 1800,
     maxSessions = 10_000,
-    maxSessionsPerCaller = Math.max(1, Math.floor(maxSessions / 10)),
+    maxSessionsPerUser = Math.max(1, Math.floor(maxSessions / 10)),
     onSessionEnd = nothing,
     onRefusal = nothing,
     now = systemClock,
@@ -62,16 +65,16 @@ export function mcpSettings(options: McpOptions): McpSettings {
     ...(isListOfNames(claims) ? [] : [`claims: is ${JSON.stringify(claims)}. Give names of claims, as ['email']`]),
     ...whole('idleSeconds', idleSeconds, 10, 86_400),
     ...whole('maxSessions', maxSessions, 1, 1_000_000),
-    ...whole('maxSessionsPerCaller', maxSessionsPerCaller, 1, 1_000_000),
+    ...whole('maxSessionsPerUser', maxSessionsPerUser, 1, 1_000_000),
     ...Object.entries({ onSessionEnd, onRefusal, now }).flatMap(([name, value]) =>
       typeof value === 'function' ? [] : [`${name}: is ${JSON.stringify(value)}. Give a function`],
     ),
   ];
   if (problems.length > 0) throw new TypeError(`mcp: ${problems.join('; ')}.`);
-  return { resource, claims: [...claims], idleSeconds, maxSessions, maxSessionsPerCaller, onSessionEnd, onRefusal, now };
+  return { resource, claims: [...claims], idleSeconds, maxSessions, maxSessionsPerUser, onSessionEnd, onRefusal, now };
 }
 
-const KNOWN = ['resource', 'claims', 'idleSeconds', 'maxSessions', 'maxSessionsPerCaller', 'onSessionEnd', 'onRefusal', 'now'];
+const KNOWN = ['resource', 'claims', 'idleSeconds', 'maxSessions', 'maxSessionsPerUser', 'onSessionEnd', 'onRefusal', 'now'];
 
 function nothing(): void {}
 

@@ -4,12 +4,14 @@ import type { McpSettings } from './options.ts';
 export interface Session {
   readonly id: string;
   readonly caller: string;
+  /** With whose sessions it is counted. */
+  readonly share: string;
   /** Requests and streams that are under way: while there are any, it is not idle. */
   open: number;
   usedAt: number;
 }
 
-type Limits = Pick<McpSettings, 'idleSeconds' | 'maxSessions' | 'maxSessionsPerCaller' | 'onSessionEnd' | 'now'>;
+type Limits = Pick<McpSettings, 'idleSeconds' | 'maxSessions' | 'maxSessionsPerUser' | 'onSessionEnd' | 'now'>;
 
 /**
  * Which session was opened by whom: bounded, and in memory, as the transports of the SDK are, so that what one process forgets or
@@ -18,7 +20,7 @@ type Limits = Pick<McpSettings, 'idleSeconds' | 'maxSessions' | 'maxSessionsPerC
 export class Sessions {
   /** Those used longest ago first. */
   readonly #sessions = new Map<string, Session>();
-  /** The ids of each caller, in the same order. */
+  /** The ids of each share, in the same order. */
   readonly #ids = new Map<string, Set<string>>();
   readonly #limits: Limits;
 
@@ -32,28 +34,29 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
-  /** Whether a caller may open another: in a room that is free, or in that of a session of its own. */
-  hasRoom(caller: string): boolean {
+  /** Whether there may be another of a share: in a room that is free, or in that of a session of its own. */
+  hasRoom(share: string): boolean {
     this.#endIdle();
-    return this.#sessions.size < this.#limits.maxSessions || this.#hasItsShare(caller);
+    return this.#sessions.size < this.#limits.maxSessions || this.#isUsedUp(share);
   }
 
   /** Opens a session to a caller, or finds the one it has. `undefined` where the id is another's, the caller nobody, or there is no room. */
-  open(id: string, caller: string | undefined): Session | undefined {
+  open(id: string, caller: string | undefined, share: string): Session | undefined {
     const known = this.find(id);
     if (known !== undefined) return known.caller === caller ? known : undefined;
-    if (caller === undefined || !this.hasRoom(caller)) {
-      // There is a transport already, which nobody will get to.
-      this.#limits.onSessionEnd(id);
-      return undefined;
-    }
-    const own = this.#ids.get(caller) ?? new Set();
+    if (caller === undefined || !this.hasRoom(share)) return undefined;
+    const own = this.#ids.get(share) ?? new Set();
     const [oldest] = own;
-    if (oldest !== undefined && this.#hasItsShare(caller)) this.end(oldest);
-    const session = { id, caller, open: 0, usedAt: this.#limits.now() };
+    if (oldest !== undefined && this.#isUsedUp(share)) this.end(oldest);
+    const session = { id, caller, share, open: 0, usedAt: this.#limits.now() };
     this.#sessions.set(id, session);
-    this.#ids.set(caller, own.add(id));
+    this.#ids.set(share, own.add(id));
     return session;
+  }
+
+  /** Tells that nobody will get to a transport that there is already, where it was not opened to anybody. */
+  discard(id: string): void {
+    if (!this.#sessions.has(id)) this.#limits.onSessionEnd(id);
   }
 
   /** Something of the session begins: +1, or is over: −1. */
@@ -67,22 +70,22 @@ export class Sessions {
     const session = this.#sessions.get(id);
     if (session === undefined) return;
     this.#sessions.delete(id);
-    const own = this.#ids.get(session.caller);
+    const own = this.#ids.get(session.share);
     own?.delete(id);
-    if (own?.size === 0) this.#ids.delete(session.caller);
+    if (own?.size === 0) this.#ids.delete(session.share);
     this.#limits.onSessionEnd(id);
   }
 
-  #hasItsShare(caller: string): boolean {
-    return (this.#ids.get(caller)?.size ?? 0) >= this.#limits.maxSessionsPerCaller;
+  #isUsedUp(share: string): boolean {
+    return (this.#ids.get(share)?.size ?? 0) >= this.#limits.maxSessionsPerUser;
   }
 
   #touch(session: Session): void {
-    const { id, caller } = session;
+    const { id, share } = session;
     session.usedAt = this.#limits.now();
     this.#sessions.delete(id);
     this.#sessions.set(id, session);
-    const own = this.#ids.get(caller);
+    const own = this.#ids.get(share);
     own?.delete(id);
     own?.add(id);
   }

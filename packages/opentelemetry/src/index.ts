@@ -14,6 +14,8 @@ export interface ObserveOptions {
 
 const NAME = '@holdfast/opentelemetry';
 const SPANS: ReadonlySet<unknown> = new Set(['all', 'refused', 'none']);
+/** Those that the semantic conventions know by default. */
+const METHODS: ReadonlySet<string> = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE']);
 const OPTIONS: ReadonlySet<string> = new Set(['meterProvider', 'tracerProvider', 'spans']);
 
 /** Seconds: from a token that is known to the first one after the start, which waits for the issuer's keys. */
@@ -25,11 +27,12 @@ const DURATIONS = [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0
  * Metrics: the counter `holdfast.decisions`, and the histogram `holdfast.decision.duration` in seconds, of what a request waited
  * for its decision. Spans: `holdfast`, as long as the decision took.
  *
- * Attributes: `holdfast.outcome` (`granted`, `refused`, `audited`, `unavailable`), `error.type` (the reason, where it was not granted, or would not have been
- * without audit mode; one of the keys of `REASONS`),
- * `holdfast.scheme`, `holdfast.issuer` (of tokens that were authenticated). Spans also have `holdfast.client_id`, `holdfast.confirmations`,
- * `holdfast.detail`, `holdfast.expected` and `holdfast.received`, which are as many as there are clients and so are kept from metrics.
- * Nothing of them is secret (see `ResourceEvent`). The status of a span is an error where something of ours failed, not where a client was refused.
+ * Attributes: `holdfast.outcome` (`granted`, `refused`, `audited`, `unavailable`); `holdfast.reason` (one of the keys of `REASONS`),
+ * where it was not granted, or would not have been without audit mode; `error.type`, the same, only where it was not granted;
+ * `http.route` and `http.request.method`, where the option `route` names them; `holdfast.scheme`, `holdfast.issuer` (of tokens that
+ * were authenticated). Spans also have `holdfast.client_id`, `holdfast.confirmations`, `holdfast.detail`, `holdfast.expected` and
+ * `holdfast.received`, which are as many as there are clients and so are kept from metrics. Nothing of them is secret (see
+ * `ResourceEvent`). The status of a span is an error where something of ours failed, not where a client was refused.
  *
  * Throws a `TypeError` for options that it does not know.
  *
@@ -83,13 +86,24 @@ export function observeDecisions(options: ObserveOptions = {}): () => void {
 }
 
 /** Few values each, so that they can tell series apart. */
-function attributesOf({ outcome, reason, scheme, issuer }: ResourceEvent): Attributes {
+function attributesOf({ outcome, reason, scheme, issuer, route }: ResourceEvent): Attributes {
   return {
     'holdfast.outcome': outcome,
-    ...(reason !== undefined && { 'error.type': reason }),
+    ...(reason !== undefined && { 'holdfast.reason': reason }),
+    // By the semantic conventions only of what failed, and what audit mode lets through has not.
+    ...(reason !== undefined && outcome !== 'audited' && { 'error.type': reason }),
+    ...(route !== undefined && routeAttributes(route)),
     ...(scheme !== undefined && { 'holdfast.scheme': scheme }),
     ...(issuer !== undefined && { 'holdfast.issuer': issuer }),
   };
+}
+
+/** `GET /accounts/:id` as the semantic conventions of HTTP have it, which say the method by itself. */
+function routeAttributes(route: string): Attributes {
+  const [, method, path] = /^([A-Z]+) (\S.*)$/.exec(route) ?? [];
+  if (method === undefined || path === undefined) return { 'http.route': route };
+  // Whoever asks chooses the method, and so could make series without end.
+  return { 'http.request.method': METHODS.has(method) ? method : '_OTHER', 'http.route': path };
 }
 
 function particularsOf({ clientId, confirmations, detail, expected, received }: ResourceEvent): Attributes {

@@ -54,7 +54,10 @@ export interface TestAuthorizationServer {
   readonly tls: ServerTls;
   /** A client with a certificate and a DPoP key of its own. Make two for an owner and a thief. */
   client(options?: TestClientOptions): Promise<TestClient>;
-  /** From now on tokens are signed by a new key; the key set shows both, or with `drop` only the new one. */
+  /**
+   * From now on tokens are signed by a new key; the key set shows both, or with `drop` only the new one. An application that has
+   * fetched keys asks for an unknown one after `keys.cooldown` (30 s), as in production: move its `now`, or make another.
+   */
   rotateKey(options?: { readonly drop?: boolean }): Promise<void>;
   /** Ends the listening server, where there is one. */
   close(): Promise<void>;
@@ -64,7 +67,7 @@ export interface TestAuthorizationServer {
 const SECRET_FIELD = 'test-edge-secret';
 
 /**
- * Makes an authorization server for tests.
+ * Makes an authorization server for tests. Throws one `TypeError` that lists every problem of the options.
  *
  * @example
  * const as = await testAuthorizationServer();
@@ -75,6 +78,7 @@ const SECRET_FIELD = 'test-edge-secret';
  * await request(app).get('/accounts').set(thief.present(token)).expect(401);
  */
 export async function testAuthorizationServer(options: TestAuthorizationServerOptions = {}): Promise<TestAuthorizationServer> {
+  checkOptions(options);
   const { listen = false, audience = 'https://api.test', algorithm = 'ES256', now = () => Math.floor(Date.now() / 1000) } = options;
   const secret = randomBytes(32).toString('base64url');
   let current = await makeSigningKey(algorithm);
@@ -110,6 +114,26 @@ export async function testAuthorizationServer(options: TestAuthorizationServerOp
     },
     close: async () => listening?.close(),
   };
+}
+
+const ALGORITHMS = ['ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA', 'Ed25519'];
+
+/** What each option has to be, for those who write JavaScript. */
+const OPTIONS: Readonly<Record<string, { readonly fits: (value: unknown) => boolean; readonly fix: string }>> = {
+  issuer: { fits: (value) => typeof value === 'string' && URL.canParse(value), fix: "a URL, as 'https://as.test'" },
+  listen: { fits: (value) => typeof value === 'boolean', fix: 'true or false' },
+  audience: { fits: (value) => typeof value === 'string' && value !== '', fix: "a text, as 'https://api.test'" },
+  algorithm: { fits: (value) => ALGORITHMS.some((one) => one === value), fix: `one of ${ALGORITHMS.join(', ')}` },
+  now: { fits: (value) => typeof value === 'function', fix: 'a function that returns epoch seconds' },
+};
+
+function checkOptions(options: object): void {
+  const problems = Object.entries(options).flatMap(([name, value]) => {
+    const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
+    if (option === undefined) return [`${name}: is not an option. Known: ${Object.keys(OPTIONS).join(', ')}`];
+    return value === undefined || option.fits(value) ? [] : [`${name}: is ${JSON.stringify(value)}. Give ${option.fix}`];
+  });
+  if (problems.length > 0) throw new TypeError(`testAuthorizationServer: ${problems.join('; ')}.`);
 }
 
 async function startListening(answer: (url: string) => Promise<Response>): Promise<{ readonly url: string; close(): Promise<void> }> {

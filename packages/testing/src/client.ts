@@ -13,7 +13,10 @@ export interface TestClientOptions {
 export interface PresentedRequest {
   /** Default `GET`. */
   readonly method?: string;
-  /** The target URI as the client knows it: an origin that the API is configured with, and the path. */
+  /**
+   * The target URI as the client knows it: an origin that the API is configured with (that of `audience` or `publicUrl`, not where a
+   * test runner listens), and the path.
+   */
   readonly url: string;
   /** From the `DPoP-Nonce` field of an earlier answer. */
   readonly nonce?: string;
@@ -34,7 +37,7 @@ export interface TestClient {
    * A new access token for this client, valid for five minutes.
    *
    * @param claims Further claims, or others: `{ scope: 'accounts' }`, `{ exp: 0 }`.
-   * @param binding What it is bound to: the certificate (default), the DPoP key, both, or nothing.
+   * @param binding What it is bound to: the certificate (default), the DPoP key, both, or nothing. Another is a `TypeError`.
    */
   token(claims?: Readonly<Record<string, unknown>>, binding?: 'x5t#S256' | 'jkt' | 'both' | 'none'): Promise<string>;
   /** Request fields with a token as Bearer, and the certificate of this client as the edge of the test forwards it. */
@@ -65,6 +68,10 @@ export async function makeClient(
   const forwarded = { 'client-cert': `:${Buffer.from(der).toString('base64')}:`, ...edgeFields };
 
   const prove: TestClient['prove'] = async (token, { method = 'GET', url, nonce, claims }) => {
+    checkToken('prove', token);
+    if (!URL.canParse(url)) {
+      throw new TypeError(`prove: url is ${JSON.stringify(url)}. Give the whole URL as clients know it, as 'https://api.test/accounts'.`);
+    }
     const ath = createHash('sha256').update(token).digest('base64url');
     const own = {
       jti: randomUUID(),
@@ -82,12 +89,24 @@ export async function makeClient(
     tls: { cert, key },
     thumbprint,
     jkt,
-    token(claims = {}, binding = 'x5t#S256') {
+    async token(claims = {}, binding = 'x5t#S256') {
+      if (!Object.hasOwn(bindings, binding)) {
+        throw new TypeError(`token: the binding is ${JSON.stringify(binding)}. Give one of '${Object.keys(bindings).join("', '")}'.`);
+      }
       const cnf = bindings[binding];
       return sign({ sub: clientId, client_id: clientId, ...(cnf && { cnf }), ...claims });
     },
-    present: (token) => ({ authorization: `Bearer ${token}`, ...forwarded }),
+    present(token) {
+      checkToken('present', token);
+      return { authorization: `Bearer ${token}`, ...forwarded };
+    },
     prove,
     presentAndProve: async (token, request) => ({ ...(await prove(token, request)), ...forwarded }),
   };
+}
+
+/** Somebody may have forgotten to await it, or handed on something else; what is no text is not shown, for it may hold one. */
+function checkToken(method: string, token: unknown): void {
+  if (typeof token === 'string') return;
+  throw new TypeError(`${method}: the token is ${token instanceof Promise ? 'a promise: await it' : `no text: ${typeof token}`}.`);
 }

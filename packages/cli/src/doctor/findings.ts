@@ -167,8 +167,9 @@ function seconds(value: number): string {
   return `${Math.ceil(value)} s`;
 }
 
-function providerFindings({ provider }: Examination): Finding[] {
+function providerFindings({ provider, metadata }: Examination): Finding[] {
   const say = about('Provider');
+  if (provider === undefined && metadata === undefined) return [];
   if (provider === undefined)
     return [say('note', 'The product was not recognised. If its tokens are not as RFC 9068 says (typ at+jwt), name it with provider.')];
   return [say('note', `It looks like ${provider.provider}, by ${provider.by}: a guess, which you have to confirm.`)];

@@ -22,6 +22,15 @@ const MARKS: readonly Mark[] = [
   { provider: 'cognito', host: /^cognito-idp\.[\w-]+\.amazonaws\.com$/ },
   { provider: 'ping', host: /(?:^|\.)pingone\.(?:com|eu|ca|asia|com\.au|sg)$|\.forgeblocks\.com$/ },
   { provider: 'keycloak', paths: { authorization_endpoint: /\/realms\/[^/]+\/protocol\/openid-connect\/auth$/ } },
+  {
+    provider: 'connect2id',
+    paths: { token_endpoint: /\/token$/, jwks_uri: /\/jwks\.json$/, introspection_endpoint: /\/token\/introspect$/ },
+  },
+  // The server is written by its owner, around an API; these are the names in Authlete's documentation and in its open-source servers.
+  {
+    provider: 'authlete',
+    paths: { authorization_endpoint: /\/api\/authorization$/, token_endpoint: /\/api\/token$/, jwks_uri: /\/api\/jwks$/ },
+  },
   { provider: 'janssen', paths: { token_endpoint: /\/jans-auth\/restv1\/token$/ } },
   { provider: 'curity', paths: { token_endpoint: /\/oauth\/v2\/oauth-token$/ } },
   { provider: 'duende', paths: { token_endpoint: /\/connect\/token$/, jwks_uri: /\/\.well-known\/openid-configuration\/jwks$/ } },

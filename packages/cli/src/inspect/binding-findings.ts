@@ -184,7 +184,7 @@ function datesOf({ certificate }: GivenCertificate): Finding[] {
 }
 
 function described({ certificate, place }: GivenCertificate): string {
-  return `${place}, ${quoted(certificate.subject)}, serial number ${quoted(certificate.serialNumber)}`;
+  return `${place}, ${quoted(certificate.subject.replaceAll('\n', ', '))}, serial number ${quoted(certificate.serialNumber)}`;
 }
 
 /** The public key, where Node knows its kind. */

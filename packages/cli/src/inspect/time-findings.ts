@@ -10,7 +10,8 @@ const TOLERANCE = 5;
 /** How the dates of the token stand to the clock of this machine. */
 export function timeFindings({ exp, iat, nbf }: Members, now: number): Finding[] {
   const findings: Finding[] = [];
-  if (!isDate(exp)) findings.push(say('wrong', `exp is ${quoted(exp)}, and has to be a number of seconds since 1970.`));
+  if (exp === undefined) findings.push(say('wrong', 'There is no exp: it would be good for ever (RFC 9068 §2.2).'));
+  else if (!isDate(exp)) findings.push(say('wrong', `exp is ${quoted(exp)}, and has to be a number of seconds since 1970.`));
   else if (exp > 1e11) findings.push(say('wrong', `exp is ${exp}: milliseconds, it seems; it has to be seconds.`));
   else if (exp + TOLERANCE <= now) findings.push(say('wrong', `It expired ${span(now - exp)} ago (exp, ${instant(exp)}).`));
   else findings.push(say('ok', `It expires in ${span(exp - now)} (exp, ${instant(exp)}).`));

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { UsageError } from '../arguments.ts';
 import type { Command } from '../command.ts';
 import { EXIT, type Outcome, printHeading } from '../findings.ts';
+import { unreadable } from '../input.ts';
 import { styled, type Terminal } from '../terminal.ts';
 import { visible, visibleJson } from '../visible.ts';
 import { linesOf } from './lines.ts';
@@ -53,16 +54,18 @@ function readTop(text: string): number {
 }
 
 async function* linesIn(paths: readonly string[], terminal: Terminal): AsyncGenerator<string | undefined> {
-  for (const path of paths) yield* linesOf(path === '-' ? terminal.chunks() : chunksOf(path));
+  for (const [i, path] of paths.entries()) {
+    // By its number: somebody may have put there what belongs into the file.
+    yield* linesOf(path === '-' ? terminal.chunks() : chunksOf(path, paths.length === 1 ? 'the log' : `log ${i + 1} of ${paths.length}`));
+  }
 }
 
-async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+async function* chunksOf(path: string, name: string): AsyncGenerator<Uint8Array> {
   try {
     const stream: AsyncIterable<unknown> = createReadStream(path);
     for await (const chunk of stream) if (chunk instanceof Uint8Array) yield chunk;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    throw new UsageError(`a log cannot be read (${code}).`);
+    throw new UsageError(`${name} ${unreadable(error)}.`);
   }
 }
 
@@ -80,7 +83,7 @@ function print({ outcomes, otherLines, unlisted }: Tally, rows: readonly Row[], 
     printHeading(visible(client), terminal);
     const width = Math.max(...ofClient.map(({ reason }) => reason.length));
     for (const { outcome: what, reason, route, count, first, last } of ofClient) {
-      const times = first === undefined || last === undefined ? '' : ` ${dayOf(first)} to ${dayOf(last)}`;
+      const times = first === undefined || last === undefined ? '' : ` ${daysOf(first, last)}`;
       const counted = styled(terminal, what === 'audited' ? 'yellow' : 'dim', String(count).padStart(8));
       terminal.out(` ${counted} ${what.padEnd(11)} ${visible(reason).padEnd(width)} ${visible(route)}${styled(terminal, 'dim', times)}`);
     }
@@ -89,6 +92,7 @@ function print({ outcomes, otherLines, unlisted }: Tally, rows: readonly Row[], 
   terminal.out(`\n ${SENTENCES[outcome]}`);
 }
 
-function dayOf(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().slice(0, 10);
+function daysOf(first: number, last: number): string {
+  const [from, to] = [first, last].map((seconds) => new Date(seconds * 1000).toISOString().slice(0, 10));
+  return from === to ? `${from}` : `${from} to ${to}`;
 }

@@ -3,10 +3,12 @@ const LONGEST_LINE: number = 256 * 1024;
 
 /** The lines of a log as they arrive; `undefined` for one that is too long. At most one line is held, whatever comes. */
 export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string | undefined> {
-  const decoder = new TextDecoder();
+  let decoder: TextDecoder | undefined;
   let line = '';
   let isTooLong = false;
   for await (const chunk of chunks) {
+    // By the mark that stands first where it is what an old PowerShell writes.
+    decoder ??= new TextDecoder(chunk[0] === 0xff && chunk[1] === 0xfe ? 'utf-16le' : 'utf-8');
     const [first = '', ...others] = decoder.decode(chunk, { stream: true }).split('\n');
     line += first;
     for (const other of others) {
@@ -19,6 +21,6 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
       isTooLong = true;
     }
   }
-  line += decoder.decode();
+  line += decoder?.decode() ?? '';
   if (isTooLong || line !== '') yield isTooLong || line.length > LONGEST_LINE ? undefined : line;
 }
