@@ -346,10 +346,10 @@ describe('what a proof is for', () => {
         oneRoute(app, options);
       },
     });
-    const sent = { method: 'POST', lines: ['X-HTTP-Method-Override: delete', 'Content-Length: 0'] };
-    expect((await overriding.present(token, { htm: 'DELETE' }, sent)).outcome).toBe(BAD_PROOF);
+    const overridden = { method: 'POST', lines: ['X-HTTP-Method-Override: delete', 'Content-Length: 0'] };
+    expect((await overriding.present(token, { htm: 'DELETE' }, overridden)).outcome).toBe(BAD_PROOF);
     expect(overriding.events.at(-1)).toMatchObject({ reason: 'dpop.htm', expected: 'POST', received: 'DELETE' });
-    expect((await overriding.present(token, { htm: 'POST' }, sent)).outcome).toBe('200');
+    expect((await overriding.present(token, { htm: 'POST' }, overridden)).outcome).toBe('200');
     expect(methods).toEqual(['POST', 'DELETE']);
     await overriding.close();
   });

@@ -105,7 +105,7 @@ describe.each(Object.entries(CLIENTS))('with %s', (_, open) => {
     async (when) => {
       const redis = await server(...DURABLE);
       const stores = await Promise.all([1, 2, 3].map(() => storeOn(open, redis)));
-      await Promise.all(stores.map((store) => store.ready?.()));
+      await Promise.all(stores.map(async (store) => store.ready?.()));
       const present = async (store: ReplayStore | undefined): Promise<unknown> => store && outcome(store, use('copied'));
       const copies = Array.from({ length: 1_000 }, (_item, i) => present(stores[i % 3]));
       if (when === 'after the first answer') await Promise.race(copies);
