@@ -544,7 +544,7 @@ describe('what a proof is for', () => {
     },
   );
 
-  it('DPOP-19, NEW-02 with the profile mcp the window is 300 s back and 60 s ahead, and can be made up to 300 s each, and no wider', async () => {
+  it('DPOP-19 with the profile mcp the window is 300 s back and 60 s ahead, and can be made up to 300 s each, and no wider', async () => {
     const accepted = async (window: object | undefined): Promise<number[]> => {
       const own = await startResource({ like: rs, options: { profiles: ['mcp'], ...(window && { dpop: { window } }) } });
       const passing: number[] = [];
