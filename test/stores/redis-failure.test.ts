@@ -282,12 +282,13 @@ describe('four processes that share one Redis', () => {
     return racers;
   }
 
-  /** Has all of them present these proofs, so many at a time; each goes on when `onProgress` has heard how many it is through with. */
+  /** Has all of them present these proofs, so many at a time, and go on together; `onProgress` hears how many one of them is through with. */
   function race(
     racers: readonly ChildProcess[],
     work: { readonly keys: readonly string[]; readonly together: number },
     onProgress: (judged: number) => void = () => {},
   ): Promise<readonly Raced[]> {
+    const waiting: ChildProcess[] = [];
     const results = racers.map(
       (racer) =>
         new Promise<Raced>((resolve, reject) => {
@@ -295,7 +296,8 @@ describe('four processes that share one Redis', () => {
           racer.on('message', (message: Raced | { readonly judged: number }) => {
             if (!('judged' in message)) return resolve(message);
             onProgress(message.judged);
-            racer.send({});
+            waiting.push(racer);
+            if (waiting.length === racers.length) for (const one of waiting.splice(0)) one.send({});
           });
         }),
     );
@@ -307,9 +309,9 @@ describe('four processes that share one Redis', () => {
 
   it.each(['node-redis', 'ioredis'])('accept each of 1,000 proofs once among them, with %s', async (kind) => {
     const redis = await server();
-    const raced = await race(await startRacers(kind, redis), { keys, together: keys.length });
+    const raced = await race(await startRacers(kind, redis), { keys, together: 100 });
     expect(raced.flatMap(({ accepted }) => accepted).toSorted()).toEqual(keys.toSorted());
-    // They did race: none of them had it all.
+    // They did race: each begins somewhere else, so none of them had it all.
     expect(Math.max(...raced.map(({ accepted }) => accepted.length))).toBeLessThan(1_000);
   });
 
