@@ -269,13 +269,15 @@ describe('four processes that share one Redis', () => {
     readonly failures: number;
   }
 
-  async function startRacers(kind: string, redis: RedisServer): Promise<readonly ChildProcess[]> {
+  async function startRacers(kind: string, redis: RedisServer, timeout: number): Promise<readonly ChildProcess[]> {
     const racers: ChildProcess[] = [];
     onTestFinished(() => {
       for (const racer of racers) racer.kill();
     });
     for (const step of [1, 3, 7, 9]) {
-      const racer = fork(fileURLToPath(new URL('racer.mjs', import.meta.url)), [kind, redis.url, `${step}`], { execArgv: [] });
+      const racer = fork(fileURLToPath(new URL('racer.mjs', import.meta.url)), [kind, redis.url, `${step}`, `${timeout}`], {
+        execArgv: [],
+      });
       racers.push(racer);
       expect(await once(racer, 'message')).toEqual(['ready', undefined]);
     }
@@ -309,7 +311,7 @@ describe('four processes that share one Redis', () => {
 
   it.each(['node-redis', 'ioredis'])('accept each of 1,000 proofs once among them, with %s', async (kind) => {
     const redis = await server();
-    const raced = await race(await startRacers(kind, redis), { keys, together: 100 });
+    const raced = await race(await startRacers(kind, redis, 10), { keys, together: 100 });
     expect(raced.flatMap(({ accepted }) => accepted).toSorted()).toEqual(keys.toSorted());
     // They did race: each begins somewhere else, so none of them had it all.
     expect(Math.max(...raced.map(({ accepted }) => accepted.length))).toBeLessThan(1_000);
@@ -320,7 +322,7 @@ describe('four processes that share one Redis', () => {
     { timeout: 120_000 },
     async (kind) => {
       const redis = await server(...DURABLE);
-      const racers = await startRacers(kind, redis);
+      const racers = await startRacers(kind, redis, 1);
       const crashes: Promise<void>[] = [];
       const raced = await race(racers, { keys, together: 10 }, (judged) => {
         // Each time as soon as one of them is through with so many, and so in the midst of what the others ask.
