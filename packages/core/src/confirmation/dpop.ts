@@ -65,33 +65,33 @@ export function dpop(settings: DpopSettings, keys: ProofKeys, clock: () => Epoch
         member: 'jkt',
         thumbprint,
         ...(nonce.fields && { fields: nonce.fields }),
-        ...(replay && { last: () => useUp(proof, nonce.until, request, replay) }),
+        ...(replay && { last: () => useUp(proof, nonce.until, request, { settings, replay, clock }) }),
       };
     },
   };
+}
 
-  /** The last step: uses the proof up, where it is still fresh, and was used by no other request. */
-  function useUp(
-    proof: DpopProof,
-    nonceUntil: EpochSeconds | undefined,
-    request: ProtectedResourceRequest,
-    replay: ReplayStore,
-  ): Awaitable<Rejection | undefined> {
-    // Time has passed since the proof was judged, wherever something had to be waited for, and a store forgets uses that are over.
-    const now = clock();
-    const late = outdated(proof, now, settings);
-    if (late !== undefined) return late;
-    const { key, claims } = proof;
-    const verdict = firstUseIn(request, replay, {
-      client: key.thumbprint,
-      key: sha256(`${settings.resource}\n${key.thumbprint}\n${claims.jti}`),
-      until: rememberedUntil(proof, nonceUntil, now, settings),
-      now,
-      admitted: admittedUntil(proof, nonceUntil, settings),
-    });
-    // For the same reason the answer of a store counts only if it is there in time, however long it took.
-    return verdict instanceof Promise ? verdict.then((objection) => objection ?? outdated(proof, clock(), settings)) : verdict;
-  }
+/** The last step: uses the proof up, where it is still fresh, and was used by no other request. */
+function useUp(
+  proof: DpopProof,
+  nonceUntil: EpochSeconds | undefined,
+  request: ProtectedResourceRequest,
+  { settings, replay, clock }: { readonly settings: DpopSettings; readonly replay: ReplayStore; readonly clock: () => EpochSeconds },
+): Awaitable<Rejection | undefined> {
+  // Time has passed since the proof was judged, wherever something had to be waited for, and a store forgets uses that are over.
+  const now = clock();
+  const late = outdated(proof, now, settings);
+  if (late !== undefined) return late;
+  const { key, claims } = proof;
+  const verdict = firstUseIn(request, replay, {
+    client: key.thumbprint,
+    key: sha256(`${settings.resource}\n${key.thumbprint}\n${claims.jti}`),
+    until: rememberedUntil(proof, nonceUntil, now, settings),
+    now,
+    admitted: admittedUntil(proof, nonceUntil, settings),
+  });
+  // For the same reason the answer of a store counts only if it is there in time, however long it took.
+  return verdict instanceof Promise ? verdict.then((objection) => objection ?? outdated(proof, clock(), settings)) : verdict;
 }
 
 function mismatch(
