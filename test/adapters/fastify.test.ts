@@ -632,6 +632,26 @@ describe('beyond the contract, Fastify 5', () => {
       ]);
     });
 
+    it('NON-11 an answer with a nonce is not kept, whatever the route says of it', async () => {
+      const key = await generateDpopKey();
+      const bound = await issuer.token({ cnf: { jkt: key.thumbprint } });
+      const [former, newer] = ['a'.repeat(32), 'b'.repeat(32)];
+      const answers: LightMyRequestResponse[] = [];
+      for (const secrets of [[former], [former], [newer, former]]) {
+        const app = make();
+        await app.register(holdfast, options({ dpop: { nonce: { secrets } } }));
+        app.get('/r', async (_request, reply) => reply.header('cache-control', 'public, max-age=60').send('ok'));
+        const nonce = answers[0]?.headers['dpop-nonce'];
+        const proof = makeProof({ key, token: bound, htu: `${AUDIENCE}/r`, iat: Math.floor(Date.now() / 1000), claims: { nonce } });
+        answers.push(await app.inject({ url: '/r', headers: { authorization: `DPoP ${bound}`, dpop: proof } }));
+      }
+      expect(answers.map(({ statusCode, headers }) => [statusCode, 'dpop-nonce' in headers, headers['cache-control']])).toEqual([
+        [401, true, 'no-store'],
+        [200, false, 'public, max-age=60'],
+        [200, true, 'no-store'],
+      ]);
+    });
+
     it('EDG-11 the log of Fastify shows no token, no proof and no nonce', async () => {
       const lines: string[] = [];
       const stream = new Writable({

@@ -35,6 +35,7 @@ import {
   type ExceptionFilter,
   type ExecutionContext,
   Get,
+  Header,
   type INestApplication,
   Inject,
   Injectable,
@@ -710,6 +711,33 @@ describe.each(platforms)('on %s', (platform) => {
         this.#adapters.httpAdapter.reply(host.switchToHttp().getResponse(), { own: true }, 418);
       }
     }
+
+    it('NON-11 an answer with a nonce is not kept, whatever the route says of it', async () => {
+      @Controller()
+      class Kept {
+        @Get('r')
+        @Header('Cache-Control', 'public, max-age=60')
+        read(): string {
+          return 'ok';
+        }
+      }
+      const bound = await issuer.token({ cnf: { jkt: key.thumbprint } });
+      const [former, newer] = ['a'.repeat(32), 'b'.repeat(32)];
+      const answers: (readonly [number, number, readonly string[]])[] = [];
+      let nonce: string | undefined;
+      for (const secrets of [[former], [former], [newer, former]]) {
+        const served = await serve(platform, guarded([Kept], { dpop: { nonce: { secrets } } }));
+        const proof = makeProof({ key, token: bound, iat: Math.floor(Date.now() / 1000), claims: { nonce } });
+        const { status, lines } = await served.ask('/r', { lines: [`Authorization: DPoP ${bound}`, `DPoP: ${proof}`] });
+        answers.push([status, lines('dpop-nonce').length, lines('cache-control')]);
+        nonce ??= lines('dpop-nonce')[0];
+      }
+      expect(answers).toEqual([
+        [401, 1, ['no-store']],
+        [200, 0, ['public, max-age=60']],
+        [200, 1, ['no-store']],
+      ]);
+    });
 
     it.each(['global', 'controller'])('keeps its fields where a filter of the application (%s) writes another answer', async (where) => {
       const controllers = where === 'global' ? [Routes] : [filtered(Routes)];

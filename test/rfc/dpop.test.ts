@@ -359,10 +359,10 @@ describe('what a proof is for', () => {
         oneRoute(app, options);
       },
     });
-    const sent = { method: 'POST', lines: ['X-HTTP-Method-Override: delete', 'Content-Length: 0'] };
-    expect((await overriding.present(token, { htm: 'DELETE' }, sent)).outcome).toBe(BAD_PROOF);
+    const overridden = { method: 'POST', lines: ['X-HTTP-Method-Override: delete', 'Content-Length: 0'] };
+    expect((await overriding.present(token, { htm: 'DELETE' }, overridden)).outcome).toBe(BAD_PROOF);
     expect(overriding.events.at(-1)).toMatchObject({ reason: 'dpop.htm', expected: 'POST', received: 'DELETE' });
-    expect((await overriding.present(token, { htm: 'POST' }, sent)).outcome).toBe('200');
+    expect((await overriding.present(token, { htm: 'POST' }, overridden)).outcome).toBe('200');
     expect(methods).toEqual(['POST', 'DELETE']);
     await overriding.close();
   });
@@ -557,7 +557,7 @@ describe('what a proof is for', () => {
     },
   );
 
-  it('DPOP-19, NEW-02 with the profile mcp the window is 300 s back and 60 s ahead, and can be made up to 300 s each, and no wider', async () => {
+  it('DPOP-19 with the profile mcp the window is 300 s back and 60 s ahead, and can be made up to 300 s each, and no wider', async () => {
     const accepted = async (window: object | undefined): Promise<number[]> => {
       const own = await startResource({ like: rs, options: { profiles: ['mcp'], ...(window && { dpop: { window } }) } });
       const passing: number[] = [];

@@ -431,9 +431,13 @@ describe('resources inside of each other that share a store', () => {
     expect((await rs.send({ ...PAY, token, proof: payment(rs, token, { claims: { jti: 'for both', nonce } }) })).outcome).toBe(REPLAYED);
   }
 
-  it('RPL-02 let the owner in, once for each proof: in memory', () => letOwnersIn(memoryReplayStore()));
+  it('RPL-02 let the owner in, once for each proof: in memory', async () => {
+    expect.hasAssertions();
+    await letOwnersIn(memoryReplayStore());
+  });
 
   it('RPL-02 let the owner in, once for each proof: in Redis', async (context) => {
+    expect.hasAssertions();
     const skip = noRedis();
     if (skip !== undefined) context.skip(skip);
     const redis = await startRedis();
@@ -455,7 +459,7 @@ describe('resources inside of each other that share a store', () => {
     const resources = Array.from({ length: 3 }, () => protectedResource({ ...options, dpop: { replay: slow } }));
     const token = await base.token();
     const view = viewOf(token, base.proof(token));
-    const together = await Promise.all(resources.map((resource) => resource.verify(view)));
+    const together = await Promise.all(resources.map(async (resource) => resource.verify(view)));
     expect(together.map(({ granted }) => granted)).toEqual([true, true, true]);
     for (const resource of resources) {
       const again = await resource.verify({ ...view });
@@ -531,13 +535,13 @@ function holding(): Holding {
       return waiting;
     },
     hold() {
-      let open = (): void => {};
+      let release = (): void => {};
       gate = new Promise((resolve) => {
-        open = resolve;
+        release = resolve;
       });
       return () => {
         gate = undefined;
-        open();
+        release();
       };
     },
     letOthersPass() {

@@ -5,8 +5,8 @@ import { ioredisReplayStore, nodeRedisReplayStore } from '@holdfast/redis';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 
-const [kind, url, seed] = process.argv.slice(2);
-const options = { environment: 'race', timeout: 10 };
+const [kind, url, seed, timeout] = process.argv.slice(2);
+const options = { environment: 'race', timeout: Number(timeout) };
 const store =
   kind === 'ioredis'
     ? ioredisReplayStore(new Redis(url, { autoResendUnfulfilledCommands: false }), options)

@@ -38,7 +38,8 @@ function neverStored(response: FieldTarget): void {
   uncached.set(response, true);
   Reflect.set(response, 'writeHead', (...head: unknown[]): unknown => {
     response.setHeader('Cache-Control', 'no-store');
-    return Reflect.apply(write, response, head.map(withoutCacheControl));
+    const written: unknown = Reflect.apply(write, response, head.map(withoutCacheControl));
+    return written;
   });
 }
 

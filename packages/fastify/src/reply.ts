@@ -28,7 +28,7 @@ export type RouteHook = (request: HoldfastRequest, reply: HoldfastReply, done: D
 
 /** The fields of a reply. Unlike those of its raw response, they are seen by other plugins, and several lines are a list. */
 export function fieldsOf(reply: HoldfastReply): FieldTarget {
-  return { getHeader: (name) => reply.getHeader(name), setHeader: (name, lines) => reply.header(name, lines) };
+  return { raw: reply.raw, getHeader: (name) => reply.getHeader(name), setHeader: (name, lines) => reply.header(name, lines) };
 }
 
 /** Answers in the place of the route. */

@@ -65,7 +65,7 @@ export function exchangeOf(request: unknown, response: unknown): Exchange | unde
   if (view === undefined) return undefined;
   const raw = [response, member(response, 'raw')].find(isResponse);
   const over = (): boolean => raw !== undefined && isOver(raw);
-  const target = isReply(response) ? fieldsOf(response) : raw;
+  const target = isReply(response) ? { ...fieldsOf(response), ...(raw && { raw }) } : raw;
   return {
     view,
     answerable: true,

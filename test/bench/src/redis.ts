@@ -1,5 +1,6 @@
 // What the shared replay store costs: one use against the bare command of the same client, one after the other (latency) and with
-// 50 in flight (throughput). A redis-server of its own on the loopback, nothing written to disk. Rounds of both take turns.
+// 50 in flight (throughput), on the one connection that a process has for all its requests, and on 50. A redis-server of its own on
+// the loopback, nothing written to disk. Rounds of all take turns.
 import { randomBytes } from 'node:crypto';
 import { ioredisReplayStore, nodeRedisReplayStore } from '@holdfast/redis';
 import { startRedis } from '@holdfast/test-support/redis-server';
@@ -11,7 +12,8 @@ const ALONE = 2_000;
 const TOGETHER = 20_000;
 const IN_FLIGHT = 50;
 
-type Operation = (key: string) => Promise<unknown>;
+/** `one` of those that are in flight has a connection of its own, where there are several. */
+type Operation = (key: string, one: number) => Promise<unknown>;
 
 interface Figures {
   /** Microseconds. */
@@ -28,15 +30,15 @@ async function measure(operate: Operation, { latencies, throughputs, cpu }: Figu
   for (let i = 0; i < ALONE; i += 1) {
     const key = newKey();
     const start = performance.now();
-    await operate(key);
+    await operate(key, 0);
     latencies.push((performance.now() - start) * 1000);
   }
   const keys = Array.from({ length: TOGETHER }, newKey);
   const before = process.cpuUsage();
   const start = performance.now();
   await Promise.all(
-    Array.from({ length: IN_FLIGHT }, async () => {
-      for (let key = keys.pop(); key !== undefined; key = keys.pop()) await operate(key);
+    Array.from({ length: IN_FLIGHT }, async (_, one) => {
+      for (let key = keys.pop(); key !== undefined; key = keys.pop()) await operate(key, one);
     }),
   );
   throughputs.push(TOGETHER / ((performance.now() - start) / 1000));
@@ -50,19 +52,33 @@ function quantile(values: readonly number[], part: number): number {
 
 const redis = await startRedis();
 const version = `Redis ${/redis_version:(\S+)/.exec(redis.cli('info', 'server'))?.[1]}`;
-const node = await createClient({ url: redis.url }).connect();
-const io = new Redis(redis.url);
+const each = <T>(make: () => T): T[] => Array.from({ length: IN_FLIGHT }, make);
+const nodes = await Promise.all(each(() => createClient({ url: redis.url }).connect()));
+const ios = each(() => new Redis(redis.url));
 const options = { environment: 'bench', usesPerClient: 1e9 };
 const now = Math.floor(Date.now() / 1000);
 const uses = { client: 'bench', until: now + 300, now };
-const nodeStore = nodeRedisReplayStore(node, options);
-const ioStore = ioredisReplayStore(io, options);
+const nodeStores = nodes.map((client) => nodeRedisReplayStore(client, options));
+const ioStores = ios.map((client) => ioredisReplayStore(client, options));
+const keyOf = (key: string): string => `holdfast:replay:bench:${key}`;
+const nodeSet: Operation = async (key, one) =>
+  nodes[one]?.set(keyOf(key), '1', { condition: 'NX', expiration: { type: 'PX', value: 360_000 } });
+const nodeUse: Operation = async (key, one) => nodeStores[one]?.firstUse({ ...uses, key });
+const ioSet: Operation = async (key, one) => ios[one]?.set(keyOf(key), '1', 'PX', 360_000, 'NX');
+const ioUse: Operation = async (key, one) => ioStores[one]?.firstUse({ ...uses, key });
+const onOne =
+  (operate: Operation): Operation =>
+  (key) =>
+    operate(key, 0);
 const operations: Readonly<Record<string, Operation>> = {
-  'node-redis: SET NX PX': (key) =>
-    node.set(`holdfast:replay:bench:${key}`, '1', { condition: 'NX', expiration: { type: 'PX', value: 360_000 } }),
-  'node-redis: firstUse': async (key) => nodeStore.firstUse({ ...uses, key }),
-  'ioredis: SET NX PX': (key) => io.set(`holdfast:replay:bench:${key}`, '1', 'PX', 360_000, 'NX'),
-  'ioredis: firstUse': async (key) => ioStore.firstUse({ ...uses, key }),
+  'node-redis: SET NX PX': onOne(nodeSet),
+  'node-redis: firstUse': onOne(nodeUse),
+  'node-redis, 50 connections: SET NX PX': nodeSet,
+  'node-redis, 50 connections: firstUse': nodeUse,
+  'ioredis: SET NX PX': onOne(ioSet),
+  'ioredis: firstUse': onOne(ioUse),
+  'ioredis, 50 connections: SET NX PX': ioSet,
+  'ioredis, 50 connections: firstUse': ioUse,
 };
 const results = Object.fromEntries(
   Object.keys(operations).map((name): [string, Figures] => [name, { latencies: [], throughputs: [], cpu: [] }]),
@@ -76,8 +92,8 @@ for (let round = 0; round < ROUNDS; round += 1) {
   for (const [name, operate] of Object.entries(operations)) await measure(operate, results[name] ?? spare);
 }
 const bytes = (memoryOf() - empty) / Number(redis.cli('dbsize'));
-node.destroy();
-io.disconnect();
+for (const client of nodes) client.destroy();
+for (const client of ios) client.disconnect();
 await redis.stop();
 
 console.log(

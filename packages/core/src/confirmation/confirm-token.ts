@@ -31,9 +31,9 @@ export type Effect = () => Awaitable<Rejection | undefined>;
 /** What a method hands on when the sender is confirmed. */
 export interface ConfirmationHeld extends Confirmation {
   /** Fields that the response has to carry for it. */
-  readonly fields?: Fields;
+  readonly fields?: Fields | undefined;
   /** What has an effect, and so waits until everything else has passed. */
-  readonly last?: Effect;
+  readonly last?: Effect | undefined;
 }
 
 /** One way to confirm a sender (RFC 7800 §3.1): the member of `cnf` it understands, and the scheme such a token is presented with. */
@@ -122,7 +122,7 @@ export function confirmToken(methods: readonly ConfirmationMethod[], { audit, la
         fields,
       });
       if (lastly === undefined && effects.length === 0) return sent;
-      return andThen(lastly?.(sent), (revoked) => revoked ?? andThen(takeEffect(effects), (objection) => objection ?? sent));
+      return andThen(lastly?.(sent), (revoked) => revoked ?? andThen(takeEffects(effects), (objection) => objection ?? sent));
     });
   };
 }
@@ -136,10 +136,10 @@ interface Held {
   readonly fields: Fields;
   readonly effects: readonly Effect[];
   /** Why something was not confirmed, in audit mode. */
-  readonly lacking?: Rejection;
+  readonly lacking: Rejection | undefined;
 }
 
-const NOTHING_HELD: Held = { fields: NONE, effects: NONE };
+const NOTHING_HELD: Held = { fields: NONE, effects: NONE, lacking: undefined };
 
 /** One after the other: a method that refuses spares what the next would cost. */
 function confirmEach(
@@ -157,16 +157,19 @@ function confirmEach(
       return confirmEach(required, presentation, audit, i + 1, { ...before, lacking: held });
     }
     const { fields, last } = held;
-    const both =
-      fields === undefined && last === undefined
-        ? before
-        : { ...before, fields: before.fields.concat(fields ?? NONE), effects: before.effects.concat(last ?? NONE) };
+    if (fields === undefined && last === undefined) return confirmEach(required, presentation, audit, i + 1, before);
+    const both: Held = {
+      fields: fields === undefined ? before.fields : before.fields.concat(fields),
+      effects: last === undefined ? before.effects : before.effects.concat(last),
+      lacking: before.lacking,
+    };
     return confirmEach(required, presentation, audit, i + 1, both);
   });
 }
 
-function takeEffect([effect, ...others]: readonly Effect[]): Awaitable<Rejection | undefined> {
-  return effect === undefined ? undefined : andThen(effect(), (objection) => objection ?? takeEffect(others));
+function takeEffects(effects: readonly Effect[], i = 0): Awaitable<Rejection | undefined> {
+  const effect = effects[i];
+  return effect === undefined ? undefined : andThen(effect(), (objection) => objection ?? takeEffects(effects, i + 1));
 }
 
 /** The one place where a token becomes a confirmed one. */

@@ -45,6 +45,7 @@ const RETRY_OVER_SHARE = 30;
  */
 export function dpop(settings: DpopSettings, keys: ProofKeys, clock: () => EpochSeconds): ConfirmationMethod {
   const { replay, nonces } = settings;
+  const uses = replay && { settings, replay, clock };
   return {
     member: 'jkt',
     scheme: 'DPoP',
@@ -62,39 +63,35 @@ export function dpop(settings: DpopSettings, keys: ProofKeys, clock: () => Epoch
 
           const nonce = judgeNonce(proof, now, nonces);
           if (isRejection(nonce)) return nonce;
-          return {
-            member: 'jkt',
-            thumbprint,
-            ...(nonce.fields && { fields: nonce.fields }),
-            ...(replay && { last: () => useUp(proof, nonce.until, request, replay) }),
-          };
+          const { fields, until } = nonce;
+          return { member: 'jkt', thumbprint, fields, last: uses && (() => useUp(proof, until, request, uses)) };
         });
       });
     },
   };
+}
 
-  /** The last step: uses the proof up, where it is still fresh, and was used by no other request. */
-  function useUp(
-    proof: DpopProof,
-    nonceUntil: EpochSeconds | undefined,
-    request: ProtectedResourceRequest,
-    replay: ReplayStore,
-  ): Awaitable<Rejection | undefined> {
-    // Time has passed since the proof was judged, wherever something had to be waited for, and a store forgets uses that are over.
-    const now = clock();
-    const late = outdated(proof, now, settings);
-    if (late !== undefined) return late;
-    const { key, claims } = proof;
-    const verdict = firstUseIn(request, replay, {
-      client: key.thumbprint,
-      key: sha256(`${settings.resource}\n${key.thumbprint}\n${claims.jti}`),
-      until: rememberedUntil(proof, nonceUntil, now, settings),
-      now,
-      admitted: admittedUntil(proof, nonceUntil, settings),
-    });
-    // For the same reason the answer of a store counts only if it is there in time, however long it took.
-    return verdict instanceof Promise ? verdict.then((objection) => objection ?? outdated(proof, clock(), settings)) : verdict;
-  }
+/** The last step: uses the proof up, where it is still fresh, and was used by no other request. */
+function useUp(
+  proof: DpopProof,
+  nonceUntil: EpochSeconds | undefined,
+  request: ProtectedResourceRequest,
+  { settings, replay, clock }: { readonly settings: DpopSettings; readonly replay: ReplayStore; readonly clock: () => EpochSeconds },
+): Awaitable<Rejection | undefined> {
+  // Time has passed since the proof was judged, wherever something had to be waited for, and a store forgets uses that are over.
+  const now = clock();
+  const late = outdated(proof, now, settings);
+  if (late !== undefined) return late;
+  const { key, claims } = proof;
+  const use = {
+    client: key.thumbprint,
+    key: sha256(`${settings.resource}\n${key.thumbprint}\n${claims.jti}`),
+    until: rememberedUntil(proof, nonceUntil, now, settings),
+    now,
+  };
+  const verdict = firstUseIn(request, replay, use, admittedUntil(proof, nonceUntil, settings));
+  // For the same reason the answer of a store counts only if it is there in time, however long it took.
+  return verdict instanceof Promise ? verdict.then((objection) => objection ?? outdated(proof, clock(), settings)) : verdict;
 }
 
 function mismatch(
@@ -206,6 +203,7 @@ interface UsedInRequest {
 
 // On the view of the request itself, which no other request has, however much it resembles this one.
 const usedIn = slot<readonly UsedInRequest[]>();
+const NONE: readonly UsedInRequest[] = Object.freeze([]);
 
 /**
  * The verdict of the store, asked once for each request: where several resources judge the same request, one inside of the other,
@@ -215,13 +213,14 @@ const usedIn = slot<readonly UsedInRequest[]>();
 function firstUseIn(
   request: ProtectedResourceRequest,
   replay: ReplayStore,
-  { admitted, ...use }: ProofUse & { readonly admitted: EpochSeconds },
+  use: ProofUse,
+  admitted: EpochSeconds,
 ): Awaitable<Rejection | undefined> {
-  const used = usedIn.get(request) ?? [];
+  const used = usedIn.get(request) ?? NONE;
   const same = used.find((one) => one.replay === replay && one.key === use.key);
   if (same === undefined) {
     const verdict = firstUse(replay, use);
-    usedIn.set(request, [...used, { replay, key: use.key, until: use.until, verdict }]);
+    usedIn.set(request, used.concat({ replay, key: use.key, until: use.until, verdict }));
     return verdict;
   }
   return admitted <= same.until ? same.verdict : reject('unavailable.replay', { detail: SHORTER_MEMORY });
