@@ -134,6 +134,7 @@ const DEPENDENCIES: Record<string, Record<string, Kind>> = {
     'certificate/chain.ts': 'static',
     'certificate/forwarded.ts': 'static',
     'keys/proof-key.ts': 'static',
+    'replay/memory.ts': 'static',
   },
   oauth4webapi: { 'access-token/introspection-request.ts': 'dynamic' },
   'node:cluster': { 'runtime/node.ts': 'static' },

@@ -129,12 +129,14 @@ function targetUris(request: ProtectedResourceRequest, origins: readonly PublicO
     const absolute = normaliseTargetUri(path);
     return absolute !== undefined && origins.some(({ origin, prefix }) => absolute.startsWith(`${origin}${prefix}/`)) ? [absolute] : [];
   }
-  if (!PATH.test(path)) return [];
-  return meant(request, origins).flatMap(({ origin, prefix }) => {
+  const uris: string[] = [];
+  if (!PATH.test(path)) return uris;
+  for (const { origin, prefix } of meant(request, origins)) {
     const within = normalisePath(prefix + path);
     // By dot segments a path can lead out of the prefix, to what is no part of this resource.
-    return within.startsWith(`${prefix}/`) ? [origin + within] : [];
-  });
+    if (within.startsWith(`${prefix}/`)) uris.push(origin + within);
+  }
+  return uris;
 }
 
 function meant(request: ProtectedResourceRequest, origins: readonly PublicOrigin[]): readonly PublicOrigin[] {

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { randomSecret, toBase64url } from '#crypto';
 import type { EpochSeconds } from '../request.ts';
 import type { ProofUse, ReplayStore } from './replay-store.ts';
@@ -43,6 +44,8 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
   const held = new HeldUses(width);
   /** By the span in which their uses end. */
   const tables = new Map<number, Table>();
+  /** Of clients that came lately: most come again. */
+  const clients = new LRUCache<string, Hash>({ max: 1_000 });
   let latest = Number.NEGATIVE_INFINITY;
   let live = 0;
 
@@ -83,7 +86,11 @@ export function memoryReplayStore({ entries = 1_000_000, share = 0.25 }: MemoryR
       secret ??= toBase64url(randomSecret(32));
       const hash = keyedHash(secret, key);
       if (isKnown(hash)) return false;
-      const counted = keyedHash(secret, client);
+      let counted = clients.get(client);
+      if (counted === undefined) {
+        counted = keyedHash(secret, client);
+        clients.set(client, counted);
+      }
       if (held.of(counted) >= mostOfClient) return 'over-share';
       if (live >= entries) throw new ReplayStoreFull(`The replay store holds ${entries} live uses, which is its limit.`);
       record(hash, counted, until);
