@@ -3,7 +3,8 @@ import { type Access, prepareRequirements, protectedResource, REASONS, type Reas
 import type { AuthenticatedToken } from '../../packages/core/src/access-token/authenticated-token.ts';
 import type { PresentedToken } from '../../packages/core/src/access-token/extract.ts';
 import { authorizeToken } from '../../packages/core/src/authorization/authorize-token.ts';
-import { type ConfirmedToken, confirmToken, type Presentation } from '../../packages/core/src/confirmation/confirm-token.ts';
+import { type ConfirmedToken, confirmToken } from '../../packages/core/src/confirmation/confirm-token.ts';
+import type { Presentation } from '../../packages/core/src/confirmation/method.ts';
 import type { Rejection } from '../../packages/core/src/rejection.ts';
 
 declare const presented: PresentedToken;

@@ -13,6 +13,7 @@ import { slot } from './slot.ts';
 export type { AccessTokenClaims } from './access-token/authenticated-token.ts';
 export { type ProviderName, PROVIDERS } from './access-token/providers.ts';
 export type { Access } from './authorization/access.ts';
+export { callerOf } from './authorization/caller.ts';
 export type { Requirements } from './authorization/requirements.ts';
 export {
   apache,

@@ -1,6 +1,7 @@
 export type { AccessTokenClaims, AuthorizationDetail } from './access-token/authenticated-token.ts';
 export type { CacheLimits } from './access-token/cache.ts';
 export type { Access } from './authorization/access.ts';
+export { callerOf } from './authorization/caller.ts';
 export {
   apache,
   auth0CustomerEdge,
@@ -42,7 +43,8 @@ export { type Certificate, certificateOf, type CertificateSource } from './certi
 export { fromTls, type FromTlsOptions } from './certificate/tls-connection.ts';
 export type { ProtectedResourceMetadata, PublishedMetadata } from './challenge/metadata.ts';
 export { type Answer, EXPOSED_FIELDS, type Fields, type Refusal, UNAVAILABLE, UNPROTECTED } from './challenge/refusal.ts';
-export type { Confirmation, ConfirmedToken } from './confirmation/confirm-token.ts';
+export type { ConfirmedToken } from './confirmation/confirm-token.ts';
+export type { Confirmation } from './confirmation/method.ts';
 export type { Fetch, FetchedResponse, FetchInit } from './discovery/fetch-json.ts';
 export { DECISION_CHANNEL, type ResourceEvent } from './events.ts';
 export type { CertificatePolicyOptions, ChainPolicyOptions, ValidityPolicy } from './options/certificate-policy.ts';

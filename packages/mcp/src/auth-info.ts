@@ -1,5 +1,5 @@
 import type { Access } from '@holdfast/core';
-import { callerOf } from './caller.ts';
+import { callerOf } from '@holdfast/core/fetch';
 
 /** What stands in place of the token: tools, and what they log, never get to hold it, nor can they pass it on. */
 export const TOKEN_PLACEHOLDER = 'confirmed by Holdfast, which keeps the token to itself';

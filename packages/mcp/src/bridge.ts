@@ -1,9 +1,9 @@
 import type { Access, Answer } from '@holdfast/core';
+import { callerOf } from '@holdfast/core/fetch';
 import { NO_ROOM, UNKNOWN_SESSION } from './answers.ts';
 import { type AuthInfo, authInfoOf } from './auth-info.ts';
-import { callerOf, shareOf } from './caller.ts';
 import { type McpOptions, mcpSettings, type SessionRefusal } from './options.ts';
-import { type Session, Sessions } from './sessions.ts';
+import { type Session, Sessions, shareOf } from './sessions.ts';
 
 /** The field of requests and responses that names a session. */
 export const SESSION_FIELD = 'mcp-session-id';

@@ -1,3 +1,4 @@
+import type { Access } from '@holdfast/core';
 import type { McpSettings } from './options.ts';
 
 /** A session, and to whom it answers. */
@@ -100,4 +101,12 @@ export class Sessions {
       else this.end(session.id);
     }
   }
+}
+
+/**
+ * Whose sessions are counted together: all of one user, or of one client where the token names no user. Anybody can make keys, get
+ * certificates and (where clients register themselves, as those of MCP do) clients without end, and must not get a share for each.
+ */
+export function shareOf({ issuer, claims, clientId }: Access): string {
+  return JSON.stringify(claims.sub === undefined ? [issuer, null, clientId ?? null] : [issuer, claims.sub]);
 }

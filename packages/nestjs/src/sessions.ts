@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { Access, ProtectedResource } from '@holdfast/core';
+import { type Access, callerOf, type ProtectedResource } from '@holdfast/core';
 import { nodeRequest } from '@holdfast/core/node';
 import { grantedAt, judge } from './access.ts';
 import { connect, endWith, exchangeOf, member } from './exchange.ts';
@@ -50,12 +50,6 @@ function accessIn({ request }: Session): Access | undefined {
 /** Whether both are of the same subject, client, and keys or certificates. Of nobody, where nothing says whose they are. */
 function isOfOne(one: Access | undefined, other: Access): boolean {
   return one !== undefined && callerOf(one) === callerOf(other) && callerOf(one) !== undefined;
-}
-
-function callerOf({ issuer, claims, clientId, confirmations }: Access): string | undefined {
-  if (claims.sub === undefined && clientId === undefined && confirmations.length === 0) return undefined;
-  const keys = confirmations.map(({ member: name, thumbprint }) => `${name} ${thumbprint}`).toSorted();
-  return JSON.stringify([issuer, claims.sub ?? null, clientId ?? null, keys]);
 }
 
 export function isEngine(server: unknown): server is Engine {

@@ -1,6 +1,7 @@
 import type { AccessTokenClaims, AuthenticatedToken } from '../access-token/authenticated-token.ts';
 import type { Fields } from '../challenge/refusal.ts';
-import type { Confirmation, ConfirmedToken } from '../confirmation/confirm-token.ts';
+import type { ConfirmedToken } from '../confirmation/confirm-token.ts';
+import type { Confirmation } from '../confirmation/method.ts';
 import type { Rejection, Scheme } from '../rejection.ts';
 import type { AccessSignals } from './access-signals.ts';
 

@@ -1,6 +1,6 @@
 import type { AuthenticatedToken } from '../access-token/authenticated-token.ts';
 import { isRejection, reject, type Rejection, type Scheme } from '../rejection.ts';
-import type { Confirmation, ConfirmationMethod } from './confirm-token.ts';
+import type { Confirmation, ConfirmationMethod } from './method.ts';
 
 /** What has to be confirmed of one token: each method with the thumbprint it has to find, and the scheme such a token comes with. */
 export interface Binding {

@@ -6,8 +6,8 @@ import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from '../request.ts';
 import { slot } from '../slot.ts';
-import type { ConfirmationMethod } from './confirm-token.ts';
 import { mismatchedTarget, type PublicOrigin } from './htu.ts';
+import type { ConfirmationMethod } from './method.ts';
 import type { NonceSource } from './nonce.ts';
 import type { DpopProof } from './proof.ts';
 

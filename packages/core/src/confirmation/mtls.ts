@@ -3,7 +3,7 @@ import type { Certificate, CertificateSource } from '../certificate/thumbprint.t
 import { variesBy } from '../challenge/refusal.ts';
 import { isRejection, reject, type Rejection } from '../rejection.ts';
 import type { Awaitable, EpochSeconds } from '../request.ts';
-import type { ConfirmationHeld, ConfirmationMethod } from './confirm-token.ts';
+import type { ConfirmationHeld, ConfirmationMethod } from './method.ts';
 
 /** What a certificate must satisfy besides being the one that the token is bound to. */
 export interface CertificatePolicy {
