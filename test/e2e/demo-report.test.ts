@@ -13,8 +13,8 @@ printVerdict(answers);
 `;
 const TEST = fileURLToPath(new URL('..', import.meta.url));
 const ESCAPE = String.fromCharCode(27);
-/** Without what test runners say of colours. */
-const { NO_COLOR: _no, FORCE_COLOR: _force, NODE_DISABLE_COLORS: _node, ...env } = process.env;
+/** Without what test runners and CI say of colours. */
+const { NO_COLOR: _no, FORCE_COLOR: _force, NODE_DISABLE_COLORS: _node, CI: _ci, ...env } = process.env;
 
 async function outputOf(command: string, args: readonly string[]): Promise<string> {
   const child = spawn(command, args, { cwd: TEST, env: { ...env, TERM: 'xterm-256color', PROGRAM }, stdio: ['ignore', 'pipe', 'inherit'] });

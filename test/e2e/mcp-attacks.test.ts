@@ -5,9 +5,8 @@ import { holdfast } from '@holdfast/express';
 import { mcp, type SessionRefusal, TOKEN_PLACEHOLDER } from '@holdfast/mcp';
 import { listen, stop } from '@holdfast/test-support/loopback';
 import { testAuthorizationServer, type TestAuthorizationServer, type TestClient } from '@holdfast/testing';
-import { InMemoryEventStore } from '@modelcontextprotocol/sdk/examples/shared/inMemoryEventStore.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { type EventStore, StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express, { type RequestHandler } from 'express';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
@@ -57,7 +56,7 @@ async function start(more: object = {}): Promise<Running> {
     const transport = new StreamableHTTPServerTransport({
       sessionIdGenerator: () => randomUUID(),
       onsessioninitialized: (id) => void transports.set(id, transport),
-      eventStore: new InMemoryEventStore(),
+      eventStore: eventStore(),
     });
     const server = new McpServer({ name: 'test', version: '1.0.0' }, { capabilities: { logging: {} } });
     server.registerTool('whoami', {}, (extra) => ({ content: [{ type: 'text', text: JSON.stringify(extra) }] }));
@@ -94,6 +93,23 @@ async function start(more: object = {}): Promise<Running> {
     await stop(server);
   });
   return { url: `http://127.0.0.1:${port}/mcp`, refusals, transports, seen, release };
+}
+
+/** In memory, in order. (That of the SDK's examples orders what came within a millisecond by chance.) */
+function eventStore(): EventStore {
+  const events: (readonly [stream: string, message: Parameters<EventStore['storeEvent']>[1]])[] = [];
+  return {
+    async storeEvent(stream, message) {
+      return String(events.push([stream, message]) - 1);
+    },
+    async replayEventsAfter(last, { send: sendAgain }) {
+      const [stream = ''] = events[Number(last)] ?? [];
+      for (const [id, [of, message]] of events.entries()) {
+        if (id > Number(last) && of === stream) await sendAgain(String(id), message);
+      }
+      return stream;
+    },
+  };
 }
 
 async function send(url: string, fields: Headers, message?: unknown, method = 'POST'): Promise<Answer> {

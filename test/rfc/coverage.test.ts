@@ -31,6 +31,7 @@ const NOT_COVERED: Record<string, string> = {
   'EXT-18..20': 'tokens in query or body are never read (decision)',
   'TTRP-20': 'signatures by the edge (RFC 9421) are not offered; RFC 9440 §4 leaves them open',
   'ERR-17': 'asks nothing of us',
+  'NEW-02': 'says what DPOP and CNF say',
   'NEW-05': 'says what ALG, JWT-15, JWT-16 and JWT-20 say',
   'NEW-07': 'out of scope',
   'NEW-08': 'asks nothing of us',
