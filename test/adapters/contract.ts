@@ -569,6 +569,20 @@ export function adapterContract(name: string, start: (app: ContractApp) => Promi
       },
     );
 
+    it.each(protocol === 'HTTP/1.1' && traits.joined === undefined ? [protocol] : [])(
+      'EXT-13 over %s, a line behind more fields than the server keeps is not overlooked: 431',
+      async () => {
+        const filler = Array.from({ length: 1_500 }, () => ['a', ''] as const);
+        const [line] = bearer(scene.tokens.certificate);
+        for (const fields of [[...filler], [...(line ? [line] : []), ...filler, ['Authorization', 'Basic dTpw'] as const]]) {
+          const { status, challenges, body } = await ask(get('/api/r', fields, scene.owner));
+          expect([status, challenges, body]).toEqual([431, [], '']);
+          expect(events.at(-1)?.reason).toBe('request.fields_cut');
+        }
+        expect(reached).toEqual([]);
+      },
+    );
+
     it('PRM-03 serves the metadata of the resource to anybody, where challenges say they are', async () => {
       const port = await serving({ metadata: true });
       const target = '/.well-known/oauth-protected-resource';

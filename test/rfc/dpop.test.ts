@@ -395,7 +395,7 @@ describe('what a proof is for', () => {
     const bound = await own.token();
     for (const spelling of vectors.uri_normalisation['rfc9110-4.2.3'].equivalent) {
       const htu = spelling.replace('http:', 'https:').replace(':80/', ':443/');
-      for (const target of ['/~smith/home.html', '/%7Esmith/home.html', '/%7esmith/./home.html']) {
+      for (const target of ['/~smith/home.html', '/%7Esmith/home.html', '/%7esmith/home.html']) {
         expect((await own.present(bound, { htu }, { target })).outcome).toBe('200');
       }
     }
@@ -453,7 +453,10 @@ describe('what a proof is for', () => {
     expect(await told(`${origin}/users/1/reset/hush`, '/users/2/reset/hush')).toEqual([`${origin}/users/2/…`, `${origin}/users/1/…`]);
     expect(await told('https://evil.example/a?hush#hush', '/b?hush')).toEqual([`${origin}/b`, 'https://evil.example/a']);
     expect(await told('https://user:hush@rs.example.com/r', '/hush')).toEqual([origin, 'no absolute http(s) URI']);
-    expect(await told(`${origin}/hush`, '*')).toEqual(['no URI of this resource: the request target names another', origin]);
+    expect(await told(`${origin}/hush`, '*')).toEqual([
+      'no URI of this resource: the request target names another, or has dot segments',
+      origin,
+    ]);
     const long = 'a'.repeat(300);
     const cut = `${origin}/${'a'.repeat(77)}…${'a'.repeat(98)}`;
     expect(await told(`${origin}/${long}/1`, `/${long}/2`)).toEqual([`${cut}/2`, `${cut}/1`]);

@@ -136,9 +136,27 @@ describe('target URIs', () => {
         expect(behind.events.at(-1)).toMatchObject({ reason: 'dpop.htu', expected: expect.stringContaining('no URI of this resource') });
       }
     }
-    for (const target of ['/x/../r', '/./r', 'https://rs.example.com/v1/r']) {
-      expect(await outcome(behind, 'https://rs.example.com/v1/r', { target })).toBe('200');
+    expect(await outcome(behind, 'https://rs.example.com/v1/r', { target: 'https://rs.example.com/v1/r' })).toBe('200');
+  });
+
+  it('EDG-06 by dot segments, a proof for one path opens no other that a router makes of the target', async () => {
+    const own = await start({ publicUrl: 'https://rs.example.com' });
+    for (const target of [
+      '/admin/../r',
+      '/admin/%2e%2e/r',
+      '/admin/%2E./r',
+      '/x/y/../../r',
+      '/./r',
+      '/r/.',
+      '/r/x/..',
+      'https://rs.example.com/x/../r',
+    ]) {
+      for (const htu of ['https://rs.example.com/r', 'https://rs.example.com/r/', `https://rs.example.com${target}`, target]) {
+        expect(await outcome(own, htu, { target })).toBe(BAD_PROOF);
+      }
     }
+    expect(await outcome(own, 'https://rs.example.com/x/../r', { target: '/r' })).toBe('200');
+    expect(await outcome(own, 'https://rs.example.com/.well-known/r', { target: '/.well-known/r?/../x' })).not.toBe(BAD_PROOF);
   });
 
   it('EDG-07 a target without a path does not break anything', async () => {

@@ -130,9 +130,10 @@ describe('ERR: errors and challenges (RFC 6750 §3, RFC 9110 §11)', () => {
       invalid_dpop_proof: 401,
       use_dpop_nonce: 401,
     };
-    // What is no error of OAuth: to be sent again later, or more slowly (RFC 8470 §5.2, RFC 6585 §4).
+    // What is no error of OAuth: to be sent again later, more slowly or with less (RFC 8470 §5.2, RFC 6585 §4, §5).
     const others: Record<string, number> = {
       'request.early_data': 425,
+      'request.fields_cut': 431,
       'request.misdirected': 421,
       'request.no_metadata': 404,
       'replay.over_share': 429,

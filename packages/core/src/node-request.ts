@@ -31,12 +31,24 @@ function methodOf(message: IncomingMessage | Http2ServerRequest): string {
   return typeof original === 'string' ? original : (message.method ?? '');
 }
 
+/** Names and values together. */
+const MOST_KEPT = 2_000;
+
+/** node:http stops to collect field lines at a limit, and says nothing; HTTP/2 ends such a stream. */
+function areFieldsCut({ rawHeaders, socket, httpVersionMajor }: IncomingMessage | Http2ServerRequest): boolean {
+  if (httpVersionMajor > 1) return false;
+  const { server } = socket as { readonly server?: { readonly maxHeadersCount?: number | null } | null };
+  const most = server?.maxHeadersCount;
+  return rawHeaders.length >= (typeof most === 'number' ? 2 * most || Number.POSITIVE_INFINITY : MOST_KEPT);
+}
+
 const NO_LINES: readonly string[] = Object.freeze([]);
 
 class NodeRequest implements ProtectedResourceRequest {
   readonly method: string;
   readonly target: string;
   readonly connection: Connection;
+  readonly fieldsCut: boolean;
   readonly #message: IncomingMessage | Http2ServerRequest;
 
   constructor(message: IncomingMessage | Http2ServerRequest, target: string) {
@@ -44,6 +56,7 @@ class NodeRequest implements ProtectedResourceRequest {
     this.method = methodOf(message);
     this.target = target;
     this.connection = tlsConnection(message);
+    this.fieldsCut = areFieldsCut(message);
   }
 
   shows(message: IncomingMessage | Http2ServerRequest): boolean {

@@ -101,6 +101,7 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
 
   /** `undefined` says that nothing was asked for that needs access. */
   function judge(request: ProtectedResourceRequest, trail: Trail): Awaitable<ConfirmedToken | Rejection | undefined> {
+    if (request.fieldsCut === true) return reject('request.fields_cut');
     if (request.fieldLines('host').length > 1) return reject('request.several_hosts');
     if (metadata?.isElsewhere(request) === true) return reject('request.no_metadata');
     if (needsNoAccess(request, settings.credentials)) return undefined;

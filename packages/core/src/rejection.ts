@@ -49,6 +49,10 @@ export const REASONS = {
     error: 'invalid_request',
     text: 'The path of the request can be read in two ways, so it is not clear which tenant it is of (issuerFor). Clients send it in normal form (RFC 3986 §6.2.2): no dot segments, //, \\, ; or #, no triplets for what needs none, nor for these.',
   },
+  'request.fields_cut': {
+    status: 431,
+    text: 'The request has more fields than the server keeps (maxHeadersCount of node:http, 1,000 by default), so what is missing cannot be judged: a second Authorization line, or one that the edge added. Nobody needs as many (RFC 6585 §5).',
+  },
   'request.early_data': {
     status: 425,
     text: "The request came in TLS early data (Early-Data: 1), which can be replayed (RFC 8470). The client repeats it after the handshake; or set earlyData: 'accept'.",

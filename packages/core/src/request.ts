@@ -46,4 +46,6 @@ export interface ProtectedResourceRequest {
   /** Every line of a field, in order and unjoined. `name` is in lower case. */
   fieldLines(name: Lowercase<string>): readonly string[];
   readonly connection: Connection;
+  /** Set where the server has kept some of the field lines alone, since there were too many. Such a request is refused (431). */
+  readonly fieldsCut?: boolean;
 }

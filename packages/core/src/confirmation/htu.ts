@@ -22,6 +22,8 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '44
 /** Visible ASCII without what begins a query or a fragment, and no backslash: browsers read it as a slash. */
 const PATH = /^[!"$->@-[\]-~]*$/;
 const LONGEST_URI = 8_192;
+/** Clients resolve them before they send a target (RFC 3986 §5.2.4); a router that does not would take one path for another. */
+const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i;
 /** As DNS has it. What turns a name in Unicode into A-labels takes the square of its length. */
 const LONGEST_HOST = 255;
 const LONGEST_PORT = 5;
@@ -119,23 +121,23 @@ export function mismatchedTarget(
   return difference(targets[0], received);
 }
 
-/** Strings are joined, never resolved: `new URL('//evil.example/', base)` is another host. Normalised, and within this resource. */
+/**
+ * Strings are joined, never resolved: `new URL('//evil.example/', base)` is another host. A target with dot segments is none of ours: it
+ * could lead out of the prefix, or to another route than the path that they stand for.
+ */
 function targetUris(request: ProtectedResourceRequest, origins: readonly PublicOrigin[]): string[] {
   const { target } = request;
   const query = target.indexOf('?');
   const path = query === -1 ? target : target.slice(0, query);
+  if (DOT_SEGMENT.test(path)) return [];
   // The absolute form is the target URI (RFC 9112 §3.2.2); the others, `*` and an authority, name no resource of ours.
   if (!path.startsWith('/')) {
     const absolute = normaliseTargetUri(path);
     return absolute !== undefined && origins.some(({ origin, prefix }) => absolute.startsWith(`${origin}${prefix}/`)) ? [absolute] : [];
   }
+  if (!PATH.test(path)) return [];
   const uris: string[] = [];
-  if (!PATH.test(path)) return uris;
-  for (const { origin, prefix } of meant(request, origins)) {
-    const within = normalisePath(prefix + path);
-    // By dot segments a path can lead out of the prefix, to what is no part of this resource.
-    if (within.startsWith(`${prefix}/`)) uris.push(origin + within);
-  }
+  for (const { origin, prefix } of meant(request, origins)) uris.push(origin + normalisePath(prefix + path));
   return uris;
 }
 
@@ -169,7 +171,7 @@ function difference(expected: string | undefined, received: string | undefined):
     return text.length <= LONGEST_SHOWN ? text : `${text.slice(0, LONGEST_SHOWN / 2)}…${text.slice(-LONGEST_SHOWN / 2)}`;
   };
   return {
-    expected: expected === undefined ? 'no URI of this resource: the request target names another' : shown(one),
+    expected: expected === undefined ? 'no URI of this resource: the request target names another, or has dot segments' : shown(one),
     received: received === undefined ? 'no absolute http(s) URI' : shown(other),
   };
 }
