@@ -106,6 +106,23 @@ describe.each(versions)('beyond the contract, %s', (_name, express) => {
     expect(seen).toEqual(['token.audience', 'token.audience']);
   });
 
+  it('requires() asks for access and nothing more: no preflight reaches a route for all methods; what is undefined by mistake is refused', async () => {
+    const reached: string[] = [];
+    const ask = await serveApp((app) => {
+      app.use(holdfast(options()));
+      app.all('/all', requires(), (request, response) => {
+        reached.push(request.method);
+        response.send(accessOf(request).claims.sub);
+      });
+    });
+    const preflight = ['Origin: https://evil.example', 'Access-Control-Request-Method: GET'];
+    expect((await ask('OPTIONS /all HTTP/1.1', ...preflight)).status).toBe(401);
+    expect((await ask('GET /all HTTP/1.1')).status).toBe(401);
+    expect((await ask('GET /all HTTP/1.1', `Authorization: Bearer ${token}`)).body).toBe('user-1');
+    expect(reached).toEqual(['GET']);
+    expect(() => requires(undefined as never)).toThrow(TypeError);
+  });
+
   it('a router that is mounted with its protection protects nothing beside it', async () => {
     const router = express.Router();
     router.use(holdfast(options()));

@@ -167,14 +167,15 @@ export function holdfast<C extends AccessTokenClaims = AccessTokenClaims>(
 
 /**
  * Authorizes one route: answers the refusal (403 `insufficient_scope` where the token lacks a scope, 401 where the request was not
- * protected), or `undefined` where the route may go on. Throws a `TypeError` when the requirements make no sense.
+ * protected), or `undefined` where the route may go on. Without an argument any access is enough, and there has to be one. Throws a
+ * `TypeError` when the requirements make no sense, `undefined` included.
  *
  * @example
  * const reading = requires({ scope: 'accounts:read' });
  * return reading(request) ?? Response.json(accounts);
  */
-export function requires(requirements: Requirements): (request: Request) => Response | undefined {
-  const prepared = prepareRequirements(requirements);
+export function requires(...requirements: readonly [] | readonly [Requirements]): (request: Request) => Response | undefined {
+  const prepared = requirements.length === 0 ? undefined : prepareRequirements(requirements[0]);
   return (request) => {
     const authorized = protections.authorize(request, prepared);
     return authorized.granted ? undefined : responseOf(authorized);

@@ -70,7 +70,7 @@ export type Middleware = (request: ExpressRequest, response: ServerResponse, nex
 export interface HoldfastMiddleware extends Middleware {
   /** Resolves when tokens can be judged; rejects with what stands in the way. For start-up and health checks. */
   ready(): Promise<void>;
-  /** Ends the timer that refreshes keys. */
+  /** Ends timers, and what goes on for as long as access lasts ({@link Access.signal}). */
   close(): Promise<void>;
   /** From now on nothing that the key with this JWK thumbprint (RFC 7638) signed is accepted. */
   revokeKey(thumbprint: string): void;
@@ -169,13 +169,15 @@ function viewOf(request: ExpressRequest): ProtectedResourceRequest {
 
 /**
  * Authorizes one route: 403 `insufficient_scope` where the token lacks a scope, 401 where no `holdfast(…)` ran before it.
- * Throws a `TypeError` when the requirements make no sense.
+ * Without an argument any access is enough, and there has to be one: for routes that a CORS preflight could reach. Throws a
+ * `TypeError` when the requirements make no sense, `undefined` included.
  *
  * @example
  * app.get('/accounts', requires({ scope: 'accounts:read' }), listAccounts);
+ * app.use('/legacy', requires(), proxy);
  */
-export function requires(requirements: Requirements): Middleware {
-  const prepared = prepareRequirements(requirements);
+export function requires(...requirements: readonly [] | readonly [Requirements]): Middleware {
+  const prepared = requirements.length === 0 ? undefined : prepareRequirements(requirements[0]);
   return (request, response, next) => {
     const view = viewOf(request);
     const result = protections.authorize(view, prepared);

@@ -133,14 +133,15 @@ function authorizes(hook: unknown): boolean {
 
 /**
  * Authorizes one route, as a `preHandler` or `onRequest` hook: 403 `insufficient_scope` where the token lacks a scope, 401 where no
- * `holdfast` is registered for it. Throws a `TypeError` when the requirements make no sense. Within `app.auth([…])` of `@fastify/auth`
+ * `holdfast` is registered for it. Without an argument any access is enough, and there has to be one. Throws a `TypeError` when
+ * the requirements make no sense, `undefined` included. Within `app.auth([…])` of `@fastify/auth`
  * it needs `refusals: 'throw'`, since an answer that is sent ends the search for an alternative.
  *
  * @example
  * app.get('/accounts', { preHandler: requires({ scope: 'accounts:read' }) }, listAccounts);
  */
-export function requires(requirements: Requirements): RouteHook {
-  const prepared = prepareRequirements(requirements);
+export function requires(...requirements: readonly [] | readonly [Requirements]): RouteHook {
+  const prepared = requirements.length === 0 ? undefined : prepareRequirements(requirements[0]);
   const hook: RouteHook = (request, reply, done) => authorize(viewOf(request), prepared, reply, done);
   authorizing.set(hook, true);
   return hook;
