@@ -234,6 +234,25 @@ describe('bare node:http, node:https and node:http2', () => {
     });
   });
 
+  it.each([undefined, 5, 20, 40, 100, 0])('no line goes missing unseen where the server keeps %s fields', async (most) => {
+    const told: (readonly [seen: boolean, cut: boolean])[] = [];
+    const server = createServer((request, response) => {
+      const view = nodeRequest(request);
+      told.push([view.fieldLines('x-last').length === 1, view.fieldsCut === true]);
+      response.end();
+    });
+    if (most !== undefined) server.maxHeadersCount = most;
+    const port = await listen(server);
+    for (const count of [0, 5, 30, 31, 32, 62, 63, 99, 200, 998, 1_100, 2_000]) {
+      const filler = Array.from({ length: count }, () => 'a:');
+      await rawRequest({ port, lines: ['GET / HTTP/1.1', 'Host: a', ...filler, 'X-Last: 1', 'Connection: close'] });
+    }
+    expect(told).toHaveLength(12);
+    expect(told.filter(([seen, cut]) => !seen && !cut)).toEqual([]);
+    expect([told[0], told.filter(([, cut]) => cut).length > 0]).toEqual([[true, false], most !== 0]);
+    await stop(server);
+  });
+
   it('a certificate is not looked for where there is no TLS, and the peer of a Unix socket is known as such', async () => {
     const peers: unknown[] = [];
     const server = createServer(async (request, response) => {

@@ -30,7 +30,9 @@ export function coreReadme(tls: { cert: string; key: string }): void {
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; upgrade then ends the connection
+        const end = () => webSocket.close(1008); // says why; upgrade then ends the connection
+        access.signal.addEventListener('abort', end);
+        webSocket.once('close', () => access.signal.removeEventListener('abort', end)); // else it keeps the socket
         sockets.emit('connection', webSocket, request, access);
       });
     }),

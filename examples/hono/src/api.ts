@@ -36,12 +36,16 @@ export function accountsApi(options: ProtectedResourceOptions): { app: Hono<Env>
   app.get('/accounts', (c) => reading(c.req.raw) ?? c.json({ owner: c.var.access.claims.sub, branch: c.var.access.claims.branch }));
   app.get('/accounts/events', (c) => {
     const { signal } = accessOf(c.req.raw);
+    let end = (): void => {};
     const events = new ReadableStream<string>({
       start(controller) {
         controller.enqueue('data: balance 17\n\n');
         // The stream ends with the access: when the token expires, or its key is revoked.
-        signal.addEventListener('abort', () => controller.close());
+        end = () => controller.close();
+        signal.addEventListener('abort', end);
       },
+      // The client has gone: what still listened would keep the stream until then.
+      cancel: () => signal.removeEventListener('abort', end),
     });
     return c.body(events.pipeThrough(new TextEncoderStream()), 200, { 'Content-Type': 'text/event-stream' });
   });

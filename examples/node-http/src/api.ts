@@ -42,7 +42,9 @@ export async function startApi({ issuer, tls, onEvent }: ApiOptions): Promise<{ 
     'upgrade',
     upgrade(resource, (request, socket, head, access) => {
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; upgrade then ends the connection
+        const end = (): void => webSocket.close(1008); // says why; upgrade then ends the connection
+        access.signal.addEventListener('abort', end);
+        webSocket.once('close', () => access.signal.removeEventListener('abort', end)); // else it keeps the socket
         webSocket.send(`welcome ${access.claims.sub}`);
       });
     }),

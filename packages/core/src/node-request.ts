@@ -33,12 +33,14 @@ function methodOf(message: IncomingMessage | Http2ServerRequest): string {
 
 /** Names and values together. */
 const MOST_KEPT = 2_000;
+/** Before the parser has handed on twice as many at once, nothing is cut. */
+const NEVER_CUT = 32;
 
 /** node:http stops to collect field lines at a limit, and says nothing; HTTP/2 ends such a stream. */
 function areFieldsCut({ rawHeaders, socket, httpVersionMajor }: IncomingMessage | Http2ServerRequest): boolean {
-  if (httpVersionMajor > 1) return false;
-  const { server } = socket as { readonly server?: { readonly maxHeadersCount?: number | null } | null };
-  const most = server?.maxHeadersCount;
+  if (rawHeaders.length < NEVER_CUT || httpVersionMajor > 1) return false;
+  const server: unknown = Reflect.get(socket, 'server');
+  const most: unknown = typeof server === 'object' && server !== null ? Reflect.get(server, 'maxHeadersCount') : undefined;
   return rawHeaders.length >= (typeof most === 'number' ? 2 * most || Number.POSITIVE_INFINITY : MOST_KEPT);
 }
 

@@ -34,7 +34,9 @@ export interface UpgradeResource<A extends UpgradeAccess> {
  * @example
  * server.on('upgrade', upgrade(resource, (request, socket, head, access) => {
  *   sockets.handleUpgrade(request, socket, head, (webSocket) => {
- *     access.signal.addEventListener('abort', () => webSocket.close(1008)); // says why; then the connection ends
+ *     const end = () => webSocket.close(1008); // says why; upgrade then ends the connection
+ *     access.signal.addEventListener('abort', end);
+ *     webSocket.once('close', () => access.signal.removeEventListener('abort', end)); // else it keeps the socket
  *     sockets.emit('connection', webSocket, request, access);
  *   });
  * }));

@@ -66,6 +66,9 @@ export interface TestAuthorizationServer {
 /** Field by which the certificate source knows the clients of this authorization server. */
 const SECRET_FIELD = 'test-edge-secret';
 
+/** What metadata say of a server that binds tokens (RFC 8705 §3.3, RFC 9449 §5.1). */
+const BINDS = { tls_client_certificate_bound_access_tokens: true, dpop_signing_alg_values_supported: ['ES256'] };
+
 /**
  * Makes an authorization server for tests. Throws one `TypeError` that lists every problem of the options.
  *
@@ -89,7 +92,7 @@ export async function testAuthorizationServer(options: TestAuthorizationServerOp
   const fetch = async (url: string): Promise<Response> => {
     if (url === `${issuer}/jwks`) return Response.json({ keys: shown });
     const isMetadata = /\/\.well-known\/(?:openid-configuration|oauth-authorization-server)/.test(url);
-    return isMetadata ? Response.json({ issuer, jwks_uri: `${issuer}/jwks` }) : new Response(null, { status: 404 });
+    return isMetadata ? Response.json({ issuer, jwks_uri: `${issuer}/jwks`, ...BINDS }) : new Response(null, { status: 404 });
   };
   const sign = async (claims: Record<string, unknown>): Promise<string> => {
     const iat = now();

@@ -22,7 +22,7 @@ export interface Access<C extends AccessTokenClaims = AccessTokenClaims> extends
    * `AbortSignal.any([signal, AbortSignal.timeout(3_600_000)])`.
    *
    * @example
-   * accessOf(request).signal.addEventListener('abort', () => response.end());
+   * addAbortSignal(accessOf(request).signal, response); // of node:stream: lets go of the response when the client has gone
    */
   readonly signal: AbortSignal;
 }
