@@ -212,15 +212,16 @@ function contractOfRuntime(port: () => number): void {
     expect([proven.status, proven.lines('access-control-expose-headers')]).toEqual([200, ['WWW-Authenticate, DPoP-Nonce']]);
   });
 
-  it('a path is what the routes see: dot segments and backslashes are taken out before either looks, and no host comes of it', async () => {
+  it('a path is what the routes see: dot segments are taken out before either looks, or are refused, and no host comes of it', async () => {
     const proof = (htu: string): string[] => dpop(token, proofOf(token, { htu }));
     const r = `${AUDIENCE}/r`;
     const answers = async (target: string, htu: string): Promise<unknown> => {
       const { status, body } = await ask(port(), `GET ${target}`, proof(htu));
       return status === 200 ? (JSON.parse(body) as { path: string }).path : status;
     };
-    expect(await answers('/a/../r', r)).toBe('/r');
-    expect(await answers('/a/%2e%2e/r', r)).toBe('/r');
+    // Some runtimes leave them in the URL of the request, where some routers do too.
+    expect(['/r', 401]).toContain(await answers('/a/../r', r));
+    expect(['/r', 401]).toContain(await answers('/a/%2e%2e/r', r));
     expect(await answers('/a/%2e%2e/r', `${AUDIENCE}/a/r`)).toBe(401);
     expect(await answers('/r/', r)).toBe(401);
     expect(await answers('/a%2Fr', `${AUDIENCE}/a/r`)).toBe(401);
