@@ -88,8 +88,8 @@ export interface FurtherFields {
   readonly nonce: () => Fields;
 }
 
-/** After 425 the client knows by itself when to try again (RFC 8470 §5.2), after 421 how (RFC 9110 §15.5.20), and after 404 that it need not. */
-const NO_WAITING: ReadonlySet<number> = new Set([404, 421, 425]);
+/** After 425 the client knows by itself when to try again (RFC 8470 §5.2), after 421 how (RFC 9110 §15.5.20), and after 404 and 431 that it need not. */
+const NO_WAITING: ReadonlySet<number> = new Set([404, 421, 425, 431]);
 
 const NOTHING_FURTHER: FurtherFields = { always: NO_FIELDS, nonce: () => NO_FIELDS };
 
