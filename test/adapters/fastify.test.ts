@@ -632,6 +632,14 @@ describe('beyond the contract, Fastify 5', () => {
       ]);
     });
 
+    it('requires() asks for access and nothing more; what is undefined by mistake is refused', async () => {
+      const app = make();
+      await app.register(holdfast, options({ credentials: 'optional' }));
+      app.get('/any', { preHandler: requires() }, ok);
+      expect([await statusOf(app, '/any'), await statusOf(app, '/any', token)]).toEqual([401, 200]);
+      expect(() => requires(undefined as never)).toThrow(TypeError);
+    });
+
     it('NON-11 an answer with a nonce is not kept, whatever the route says of it', async () => {
       const key = await generateDpopKey();
       const bound = await issuer.token({ cnf: { jkt: key.thumbprint } });

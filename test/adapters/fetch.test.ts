@@ -58,6 +58,7 @@ const options = (changes: Partial<ProtectedResourceOptions> = {}): ProtectedReso
   onEvent: (event) => events.push(event),
   ...changes,
 });
+const PREFLIGHT = { origin: 'https://evil.example', 'access-control-request-method': 'GET' };
 const requestWith = (fields: Record<string, string> = {}, url = `${AUDIENCE}/r`): Request => new Request(url, { headers: fields });
 const bearer = (token: string): Request => requestWith({ authorization: `Bearer ${token}` });
 const proofOf = (changes: Partial<ProofOptions> = {}): string => makeProof({ key, token: byKey, iat: clock.now(), ...changes });
@@ -81,6 +82,15 @@ describe('Access belongs to the very request that was judged', () => {
       expect(() => maybeAccessOf(copy)).toThrow(expect.objectContaining({ status: 401 }));
       expect(reading(copy)?.status).toBe(401);
     }
+  });
+
+  it('requires() asks for access and nothing more; what is undefined by mistake is refused', async () => {
+    const protect = holdfast(options());
+    const needed = requires();
+    const [preflight, sent] = [new Request(`${AUDIENCE}/r`, { method: 'OPTIONS', headers: PREFLIGHT }), bearer(plain)];
+    expect([(await protect(preflight)).refusal, (await protect(sent)).refusal]).toEqual([undefined, undefined]);
+    expect([needed(preflight)?.status, needed(sent), needed(bearer(plain))?.status]).toEqual([401, undefined, 401]);
+    expect(() => requires(undefined as never)).toThrow(TypeError);
   });
 
   it('is the same however often one resource is asked, and its proof is used up once', async () => {
