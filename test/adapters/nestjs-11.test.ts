@@ -425,7 +425,10 @@ async function gateway(make: (app: INestApplication) => WebSocketAdapter, ask: (
 
 // The client of ws, which comes with Nest's adapter.
 interface Client {
-  once(event: string, listener: (...args: any[]) => void): void;
+  once(event: 'open', listener: () => void): void;
+  once(event: 'message', listener: (message: Buffer) => void): void;
+  once(event: 'unexpected-response', listener: (request: unknown, response: { readonly statusCode: number }) => void): void;
+  once(event: 'error', listener: (error: Error) => void): void;
   send(text: string): void;
 }
 const { WebSocket: WsClient } = require(require.resolve('ws', { paths: [require.resolve('@nestjs/platform-ws')] })) as {
@@ -436,8 +439,8 @@ const overWs = (port: number, headers: Record<string, string>): Promise<string> 
   new Promise((resolve, reject) => {
     const socket = new WsClient('ws://127.0.0.1:' + port + '/ws', { headers });
     socket.once('open', () => socket.send('{"event":"secret"}'));
-    socket.once('message', (message: Buffer) => resolve(JSON.parse(String(message)).data));
-    socket.once('unexpected-response', (_request: unknown, response: { statusCode: number }) => resolve(String(response.statusCode)));
+    socket.once('message', (message) => resolve(JSON.parse(String(message)).data));
+    socket.once('unexpected-response', (_request, response) => resolve(String(response.statusCode)));
     socket.once('error', reject);
   });
 const overPolling = async (port: number, headers: Record<string, string>): Promise<string> =>
