@@ -3,7 +3,8 @@ import { fetchKeySet } from '#fetch-key-set';
 import { warn } from '#runtime';
 import type { Fetch, FetchLimits } from '../discovery/fetch-json.ts';
 import { discover } from '../discovery/metadata.ts';
-import { jwkOfPem, type KeyRefresh, type KeySet, remoteKeySet, staticKeySet } from '../keys/key-set.ts';
+import { jwkOfPem, type KeySet, staticKeySet } from '../keys/key-set.ts';
+import { type KeyRefresh, remoteKeySet } from '../keys/remote-key-set.ts';
 import type { EpochSeconds } from '../request.ts';
 
 /** Where the keys of an issuer come from. */
