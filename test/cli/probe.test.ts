@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { constants, X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as requestHttp } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
@@ -19,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestCon
 import { type Api, SECRET, startApi } from '../edges/contract.ts';
 import { WRONG_EDGES } from '../edges/wrong.ts';
 import { viewOf } from '../edges/view.ts';
+import { Client } from '../../packages/cli/src/probe/client.ts';
 
 const TRUST = { peers: ['127.0.0.1'], secret: { field: 'edge-secret', values: [SECRET] } };
 const folder = mkdtempSync(join(tmpdir(), 'holdfast probe '));
@@ -275,6 +276,46 @@ describe.each(['TLS 1.2', 'TLS 1.3'] as const)('holdfast probe, where only %s is
     const ran = await holdfast(['probe', `https://localhost:${await listen(server)}/`, ...filesOf(owner, 'opaque', pki.ca), '--json']);
     expect([ran.code, requests, gotIn(reportOf(ran))]).toEqual([2, 1, []]);
     expect(reportOf(ran).attempts).toMatchObject([{ note: expect.stringContaining('choose a URL that asks for the token') }]);
+  });
+});
+
+describe('a session that is to be resumed', () => {
+  it.each([
+    [4, 'answer', 6],
+    [1_000, 'unsupported', 6],
+  ] as const)('is asked for more than once: from the connection %i on there is one, and the lane is %s', async (from, kind, requests) => {
+    const pki = await createPki();
+    const issued = await pki.client('owner');
+    const owner = { ...issued, certificate: new X509Certificate(issued.cert) };
+    const tickets = { ...pki.server, requestCert: true, rejectUnauthorized: false, maxVersion: 'TLSv1.2' } as const;
+    const server = createHttpsServer(
+      { ...tickets, secureOptions: constants.SSL_OP_NO_TICKET },
+      (_request, response) => void response.end(),
+    );
+    let connections = 0;
+    server.on('secureConnection', () => {
+      connections += 1;
+      if (connections === from) server.setSecureContext(tickets);
+    });
+    onTestFinished(() => stop(server));
+    const url = new URL(`https://localhost:${await listen(server)}/`);
+    const identities = { owner, impostor: owner, largeImpostor: owner };
+    const client = new Client({
+      url,
+      method: 'GET',
+      token: 't',
+      ...identities,
+      ca: pki.ca,
+      maxRequests: 50,
+      maxTime: 60_000,
+      timeout: 10_000,
+    });
+    const lane = { http: '1.1', tls: 'TLSv1.2', resumed: true, title: 'resumed' } as const;
+    const answer = await client.attempt(lane, 'owner', []);
+    expect([answer.kind, client.requests]).toEqual([kind, requests]);
+    // From then on it is known: one request where it is resumed, none where it never is.
+    expect((await client.attempt(lane, 'owner', [])).kind).toBe(kind);
+    expect(client.requests).toBe(kind === 'answer' ? requests + 1 : requests);
   });
 });
 

@@ -24,12 +24,17 @@ export interface ClientOptions {
 /** Thrown when the bounds are reached; everything that is left is unclear. */
 export class Exhausted extends Error {}
 
+/** How often a session is asked for until the edge counts as one that has none: what is not tried finds nothing. */
+const SESSION_TRIES = 3;
+
 /** Sends requests, one after the other, within the bounds. */
 export class Client {
   readonly #options: ClientOptions;
   readonly #began = performance.now();
   /** Of each sender and way, the last that could be resumed. */
   readonly #sessions = new Map<string, Buffer>();
+  /** The senders and ways of which none was, after several tries. */
+  readonly #notResumed = new Map<string, Answer>();
   #requests = 0;
 
   constructor(options: ClientOptions) {
@@ -58,12 +63,23 @@ export class Client {
     const session = this.#sessions.get(key);
     const again = session === undefined ? undefined : await this.#resume(key, sending, session);
     if (again !== undefined) return again;
-    // None yet, or one that was good for one connection only.
-    const first = await this.#send({ ...sending, lines: [this.#authorization()] });
-    if (first.kind !== 'answer') return first;
-    if (first.session === undefined) return { kind: 'unsupported', reason: 'the edge offers no session to resume' };
-    const answer = await this.#resume(key, sending, first.session);
-    return answer ?? { kind: 'unsupported', reason: 'the edge does not resume the session' };
+    const known = this.#notResumed.get(key);
+    if (known !== undefined) return known;
+    let offered = false;
+    for (let tries = 0; tries < SESSION_TRIES; tries += 1) {
+      const first = await this.#send({ ...sending, lines: [this.#authorization()] });
+      if (first.kind !== 'answer') return first;
+      if (first.session === undefined) continue;
+      offered = true;
+      const answer = await this.#resume(key, sending, first.session);
+      if (answer !== undefined) return answer;
+    }
+    const none: Answer = {
+      kind: 'unsupported',
+      reason: `the edge ${offered ? 'does not resume the session' : 'offers no session to resume'}`,
+    };
+    this.#notResumed.set(key, none);
+    return none;
   }
 
   /** Undefined where the session was not resumed. */
