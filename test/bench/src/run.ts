@@ -1,7 +1,7 @@
 // Bound tokens, Express over TLS keep-alive, 50 connections, tokens and connections warm: what protection costs. Bound to a
 // certificate, or with the argument `dpop` to a key, with proofs that were made before.
-// Each server is a process of its own, with one core where taskset is there; the clients have another. In every heat all are
-// started anew and take turns in rounds; figures are medians of all.
+// Each server is a process of its own, with one core where taskset is there; the clients have another. In every heat each is
+// started anew, warmed up and measured at once, since a second of rest already costs it a part of its speed; figures are medians.
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
@@ -13,12 +13,13 @@ import type { FromServer, Method, Variant } from './server.js';
 const VARIANTS: readonly Variant[] = ['unprotected', 'holdfast', 'express-oauth2-jwt-bearer'];
 const CONNECTIONS = 50;
 const TOKENS = 50;
-const HEATS = 7;
-const ROUNDS = 3;
-const WARM_UP_MS = 2000;
+const HEATS = 5;
+const ROUNDS = 5;
+/** A server on one core gets faster for eight seconds; after two it answers about half of what it will. */
+const WARM_UP_MS = 10_000;
 const ROUND_MS = 1000;
-/** More than any server answers in a heat: each can be used once. */
-const PROOFS = 120_000;
+/** More than a server that judges them answers in a heat: each can be used once. */
+const PROOFS = 180_000;
 const METHOD: Method = process.argv[2] === 'dpop' ? 'dpop' : 'mtls';
 
 interface Round {
@@ -27,7 +28,6 @@ interface Round {
 }
 
 interface Contestant {
-  readonly variant: Variant;
   readonly child: ChildProcess;
   readonly load: Load;
 }
@@ -40,18 +40,18 @@ async function receive(child: ChildProcess): Promise<FromServer> {
   return message;
 }
 
-/** For each server anew: the requests of its clients, in order. */
-type Requests = () => (connection: number) => Buffer;
+/** For each heat anew, since proofs age; then for each server: the requests of its clients, in order. */
+type Requests = () => () => (connection: number) => Buffer;
 
-async function start(variant: Variant, scene: Scene, requests: Requests): Promise<Contestant> {
+async function start(variant: Variant, scene: Scene, requests: ReturnType<Requests>): Promise<Contestant> {
   const onOneCore = isPinned ? { execPath: 'taskset', execArgv: ['-c', '0', process.execPath] } : {};
   const child = fork(fileURLToPath(new URL('server.js', import.meta.url)), onOneCore);
   child.send({ variant, method: METHOD, scene: { ...scene, tokens: [] } });
   const started = await receive(child);
   if (!('port' in started)) throw new Error('the server did not say its port');
   const load = await Load.connect(started.port, scene, CONNECTIONS, requests());
-  await load.run(WARM_UP_MS);
-  return { variant, child, load };
+  await load.run(WARM_UP_MS, isPinned);
+  return { child, load };
 }
 
 async function cpuOf({ child }: Contestant): Promise<number> {
@@ -62,7 +62,7 @@ async function cpuOf({ child }: Contestant): Promise<number> {
 
 async function measure(contestant: Contestant): Promise<Round> {
   const before = await cpuOf(contestant);
-  const { answers, seconds } = await contestant.load.run(ROUND_MS);
+  const { answers, seconds } = await contestant.load.run(ROUND_MS, isPinned);
   const after = await cpuOf(contestant);
   return { throughput: answers / seconds, cpu: (after - before) / answers };
 }
@@ -73,14 +73,12 @@ function median(values: readonly number[]): number {
 }
 
 async function heat(scene: Scene, requests: Requests, results: Record<Variant, Round[]>): Promise<void> {
-  const contestants: Contestant[] = [];
-  for (const variant of VARIANTS) contestants.push(await start(variant, scene, requests));
-  for (let round = 0; round < ROUNDS; round += 1) {
-    for (const contestant of contestants) results[contestant.variant].push(await measure(contestant));
-  }
-  for (const { child, load } of contestants) {
-    load.close();
-    child.kill();
+  const ofHeat = requests();
+  for (const variant of VARIANTS) {
+    const contestant = await start(variant, scene, ofHeat);
+    for (let round = 0; round < ROUNDS; round += 1) results[variant].push(await measure(contestant));
+    contestant.load.close();
+    contestant.child.kill();
   }
 }
 
@@ -89,15 +87,17 @@ async function prepare(): Promise<{ scene: Scene; requests: Requests }> {
   if (METHOD === 'mtls') {
     const scene = await createScene(issuer, TOKENS);
     const prepared = scene.tokens.map((token) => requestWith(`Authorization: Bearer ${token}`));
-    return { scene, requests: () => (connection) => prepared[connection % prepared.length] ?? Buffer.of() };
+    return { scene, requests: () => () => (connection) => prepared[connection % prepared.length] ?? Buffer.of() };
   }
   const maker = await createProofMaker();
   const scene = await createScene(issuer, 1, maker.jkt);
   const [token = ''] = scene.tokens;
-  const prepared = maker.premake(PROOFS, token).map((proof) => requestWith(`Authorization: DPoP ${token}\r\nDPoP: ${proof}`));
   const requests: Requests = () => {
-    let used = 0;
-    return () => prepared[used++ % prepared.length] ?? Buffer.of();
+    const prepared = maker.premake(PROOFS, token).map((proof) => requestWith(`Authorization: DPoP ${token}\r\nDPoP: ${proof}`));
+    return () => {
+      let used = 0;
+      return () => prepared[used++ % prepared.length] ?? Buffer.of();
+    };
   };
   return { scene, requests };
 }
@@ -106,13 +106,13 @@ const { scene, requests } = await prepare();
 const results: Record<Variant, Round[]> = { unprotected: [], holdfast: [], 'express-oauth2-jwt-bearer': [] };
 for (let i = 0; i < HEATS; i += 1) await heat(scene, requests, results);
 
-/** The median over the rounds of one variant's figure divided by the other's in the same round. */
+/** The median over the rounds of one variant's figure divided by the other's in the same round of the same heat. */
 function ratio(of: Variant, to: Variant, figure: keyof Round): string {
   return median(results[of].map((round, i) => round[figure] / (results[to][i]?.[figure] ?? Number.NaN))).toFixed(2);
 }
 
 console.log(
-  `${METHOD}, Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s, ${isPinned ? 'one core for the server' : 'servers not bound to a core'}, medians`,
+  `${METHOD}, Node ${process.version}, Express over TLS 1.3, ${CONNECTIONS} connections, ${HEATS} heats of ${ROUNDS} rounds of ${ROUND_MS / 1000} s after ${WARM_UP_MS / 1000} s, ${isPinned ? 'one core for the server' : 'servers not bound to a core'}, medians`,
 );
 console.table(
   Object.fromEntries(
