@@ -13,6 +13,7 @@ import { type PublishedMetadata, publishMetadata } from './challenge/metadata.ts
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
 import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
+import type { Presentation } from './confirmation/method.ts';
 import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
 import { decisionSink, type ResourceEvent } from './events.ts';
@@ -110,28 +111,29 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
     trail.scheme = presented.scheme;
     if (settings.earlyData === 'refuse' && request.fieldLines('early-data').length > 0) return reject('request.early_data');
     const proof = readPresentedProof(request, presented.scheme);
-    if (isRejection(proof)) return proof;
+    if (proof !== undefined && isRejection(proof)) return proof;
     // Before anything is awaited: later the connection may be gone.
     const certificate = readCertificate(source, request);
-    const at = now();
-    const judgeFor = (selected: string | undefined): Awaitable<ConfirmedToken | Rejection> =>
-      andThen(authenticate(presented, at, selected), (token) => {
-        if (isRejection(token)) return token;
-        trail.issuer = token.issuer;
-        trail.clientId = token.clientId;
-        trail.token = token;
-        const presentation = { request, token: presented, now: at, certificate, proof: proof.proof };
-        return confirm(token, presentation);
-      });
-    if (issuerFor === undefined) return judgeFor(undefined);
-    return andThen(selectIssuer(issuerFor, request), (selected) => (typeof selected === 'string' ? judgeFor(selected) : selected));
+    const presentation = { request, token: presented, now: now(), certificate, proof };
+    if (issuerFor === undefined) return judgeSender(presentation, undefined, trail);
+    return andThen(selectIssuer(issuerFor, request), (selected) =>
+      typeof selected === 'string' ? judgeSender(presentation, selected, trail) : selected,
+    );
   }
 
   /** A proof beside another scheme than DPoP is not looked at. */
-  function readPresentedProof(request: ProtectedResourceRequest, scheme: Scheme): { proof: DpopProof | undefined } | Rejection {
-    if (scheme !== 'DPoP' || dpopSettings === undefined) return { proof: undefined };
-    const proof = readProof(request, proofKeys, dpopSettings.algorithms);
-    return isRejection(proof) ? proof : { proof };
+  function readPresentedProof(request: ProtectedResourceRequest, scheme: Scheme): DpopProof | Rejection | undefined {
+    return scheme === 'DPoP' && dpopSettings ? readProof(request, proofKeys, dpopSettings.algorithms) : undefined;
+  }
+
+  function judgeSender(presentation: Presentation, selected: string | undefined, trail: Trail): Awaitable<ConfirmedToken | Rejection> {
+    return andThen(authenticate(presentation.token, presentation.now, selected), (token) => {
+      if (isRejection(token)) return token;
+      trail.issuer = token.issuer;
+      trail.clientId = token.clientId;
+      trail.token = token;
+      return confirm(token, presentation);
+    });
   }
 
   function decide(request: ProtectedResourceRequest): Awaitable<Access<C> | Refusal> {

@@ -4,7 +4,7 @@ import { isRejection, type Reason, reject, type Rejection, type Scheme } from '.
 import { andThen, type Awaitable, type EpochSeconds } from '../request.ts';
 import { slot } from '../slot.ts';
 import { type Binding, readBinding, UNBOUND } from './binding.ts';
-import type { Confirmation, ConfirmationMethod, Effect, Presentation } from './method.ts';
+import type { Confirmation, ConfirmationHeld, ConfirmationMethod, Effect, Presentation } from './method.ts';
 
 declare const confirmed: unique symbol;
 
@@ -114,20 +114,26 @@ function confirmEach(
 ): Awaitable<Held | Rejection> {
   const next = required[i];
   if (next === undefined) return before;
-  return andThen(next.method.confirm(next.thumbprint, presentation), (held) => {
-    if (isRejection(held)) {
-      if (!isAudited(held, audit, presentation)) return held;
-      return confirmEach(required, presentation, audit, i + 1, { ...before, lacking: held });
-    }
-    const { fields, last } = held;
-    if (fields === undefined && last === undefined) return confirmEach(required, presentation, audit, i + 1, before);
-    const both: Held = {
-      fields: fields === undefined ? before.fields : before.fields.concat(fields),
-      effects: last === undefined ? before.effects : before.effects.concat(last),
-      lacking: before.lacking,
-    };
-    return confirmEach(required, presentation, audit, i + 1, both);
+  return andThen(next.method.confirm(next.thumbprint, presentation), (verdict) => {
+    const held = heldWith(before, verdict, presentation, audit);
+    return isRejection(held) ? held : confirmEach(required, presentation, audit, i + 1, held);
   });
+}
+
+function heldWith(
+  before: Held,
+  verdict: ConfirmationHeld | Rejection,
+  presentation: Presentation,
+  audit: AuditRules | undefined,
+): Held | Rejection {
+  if (isRejection(verdict)) return isAudited(verdict, audit, presentation) ? { ...before, lacking: verdict } : verdict;
+  const { fields, last } = verdict;
+  if (fields === undefined && last === undefined) return before;
+  return {
+    fields: fields === undefined ? before.fields : before.fields.concat(fields),
+    effects: last === undefined ? before.effects : before.effects.concat(last),
+    lacking: before.lacking,
+  };
 }
 
 function takeEffects(effects: readonly Effect[], i = 0): Awaitable<Rejection | undefined> {
