@@ -1,6 +1,6 @@
 import { broadcast, warn } from '#runtime';
-import type { Reason, Scheme } from './rejection.ts';
-import type { EpochSeconds } from './request.ts';
+import { type Reason, REASONS, type Rejection, type Scheme } from './rejection.ts';
+import type { EpochSeconds, ProtectedResourceRequest } from './request.ts';
 
 /**
  * One decision of a protected resource. Holds no secret: no token, proof, header, query or key, and of thumbprints only the
@@ -67,4 +67,30 @@ export function decisionSink(onEvent: ((event: ResourceEvent) => void) | undefin
 
 function warnOfListener(error: unknown): void {
   warn(`onEvent threw ${error instanceof Error ? error.name : 'a value that is no error'}. Decisions do not depend on it.`);
+}
+
+/** An event is better without its route than a request without its answer. */
+export function routeOf(route: (request: ProtectedResourceRequest) => unknown, request: ProtectedResourceRequest): string | undefined {
+  try {
+    const name = route(request);
+    return typeof name === 'string' && name.length <= 200 ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a rejection says in an event. */
+export function whyOf({
+  rejected,
+  detail,
+  expected,
+  received,
+}: Rejection): Pick<ResourceEvent, 'reason' | 'text' | 'detail' | 'expected' | 'received'> {
+  return {
+    reason: rejected,
+    text: REASONS[rejected].text,
+    ...(detail !== undefined && { detail }),
+    ...(expected !== undefined && { expected }),
+    ...(received !== undefined && { received }),
+  };
 }

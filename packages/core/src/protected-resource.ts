@@ -8,7 +8,7 @@ import { type Access, grantAccess } from './authorization/access.ts';
 import { AccessSignals } from './authorization/access-signals.ts';
 import { authorizeToken } from './authorization/authorize-token.ts';
 import type { PreparedRequirements } from './authorization/requirements.ts';
-import type { Certificate, CertificateSource } from './certificate/thumbprint.ts';
+import { readCertificate } from './certificate/thumbprint.ts';
 import { type PublishedMetadata, publishMetadata } from './challenge/metadata.ts';
 import { EXPOSE_FIELDS, type Fields, NO_FIELDS, nonceFields, type OfferedChallenge, type Refusal, refuse } from './challenge/refusal.ts';
 import { type ConfirmedToken, confirmToken } from './confirmation/confirm-token.ts';
@@ -16,10 +16,10 @@ import { dpop, dpopNotOffered } from './confirmation/dpop.ts';
 import type { Presentation } from './confirmation/method.ts';
 import { mtls } from './confirmation/mtls.ts';
 import { type DpopProof, readProof } from './confirmation/proof.ts';
-import { decisionSink, type ResourceEvent } from './events.ts';
+import { decisionSink, type ResourceEvent, routeOf, whyOf } from './events.ts';
 import { ProofKeys } from './keys/proof-key.ts';
 import { type IsRevoked, type ProtectedResourceOptions, readOptions } from './options/options.ts';
-import { isRejection, isUnavailable, type Reason, REASONS, reject, type Rejection, type Scheme } from './rejection.ts';
+import { isRejection, isUnavailable, nameOf, type Reason, reject, type Rejection, type Scheme } from './rejection.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from './request.ts';
 import { slot } from './slot.ts';
 
@@ -263,30 +263,6 @@ export function protectedResource<C extends AccessTokenClaims = AccessTokenClaim
   };
 }
 
-/** An event is better without its route than a request without its answer. */
-function routeOf(route: (request: ProtectedResourceRequest) => unknown, request: ProtectedResourceRequest): string | undefined {
-  try {
-    const name = route(request);
-    return typeof name === 'string' && name.length <= 200 ? name : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** What the source says, a failure of it included: a promise that is never awaited must not end the process. */
-function readCertificate(
-  source: CertificateSource | undefined,
-  request: ProtectedResourceRequest,
-): Awaitable<Certificate | Rejection | undefined> {
-  const failed = (error: unknown): Rejection => reject('unavailable.certificate', { detail: nameOf(error) });
-  try {
-    const certificate = source?.(request);
-    return certificate instanceof Promise ? certificate.catch(failed) : certificate;
-  } catch (error) {
-    return failed(error);
-  }
-}
-
 /** What the list of the API says of a token. Anything but `false` refuses, and what is neither that nor `true` is our fault. */
 function revocation(isRevoked: IsRevoked): (token: ConfirmedToken) => Awaitable<Rejection | undefined> {
   const failed = (error: unknown): Rejection => reject('unavailable.is_revoked', { detail: nameOf(error) });
@@ -314,27 +290,7 @@ function outcomeOf(
     : { outcome: 'audited', confirmations, ...whyOf(result.audited) };
 }
 
-function whyOf({
-  rejected,
-  detail,
-  expected,
-  received,
-}: Rejection): Pick<ResourceEvent, 'reason' | 'text' | 'detail' | 'expected' | 'received'> {
-  return {
-    reason: rejected,
-    text: REASONS[rejected].text,
-    ...(detail !== undefined && { detail }),
-    ...(expected !== undefined && { expected }),
-    ...(received !== undefined && { received }),
-  };
-}
-
 /** What is thrown where nothing should be is our fault. */
 function internal(error: unknown): Rejection {
   return reject('unavailable.internal', { detail: nameOf(error) });
-}
-
-/** The kind of a failure. Its message may hold anything, so it stays out. */
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : typeof error;
 }

@@ -5,7 +5,7 @@ import type { Scene } from './scene.js';
 /**
  * Keep-alive connections that each ask again as soon as they are answered. Requests are written as prepared bytes and answers
  * only counted, so that the client costs less than any server it measures. With a core of its own it never sleeps: on one machine
- * it is the server that pays for waking a client, 10 to 30 µs an answer, which no server pays for a client elsewhere.
+ * the server pays for waking its clients, 10 to 30 µs an answer, and that is nothing of what is measured.
  */
 export class Load {
   readonly #sockets: TLSSocket[] = [];
@@ -28,6 +28,7 @@ export class Load {
       await once(socket, 'secureConnect');
       socket.setNoDelay(true);
       socket.on('data', (chunk) => load.#onAnswer(socket, i, chunk));
+      socket.on('close', () => load.#onEnd());
       load.#sockets.push(socket);
     }
     return load;
@@ -35,7 +36,7 @@ export class Load {
 
   /**
    * Asks for this long, and waits for the last answers, so that no connection ever has two requests under way. Resolves with the
-   * number of answers, or rejects where one was not 200. `isAlone`: no server shares the core.
+   * number of answers, or rejects where one was not 200, or a connection has ended. `isAlone`: no server shares the core.
    */
   async run(milliseconds: number, isAlone: boolean): Promise<{ readonly answers: number; readonly seconds: number }> {
     this.#running = true;
@@ -48,8 +49,8 @@ export class Load {
       this.#onQuiet = resolve;
     });
     this.#running = false;
-    await quiet;
-    if (this.#wrong !== undefined) throw new Error(`an answer was not 200: ${this.#wrong}`);
+    if (this.#wrong === undefined) await quiet;
+    if (this.#wrong !== undefined) throw new Error(this.#wrong);
     return { answers: this.#answered, seconds: (performance.now() - start) / 1000 };
   }
 
@@ -66,9 +67,14 @@ export class Load {
     socket.write(this.#next(i));
   }
 
+  #onEnd(): void {
+    this.#wrong ??= 'a connection has ended';
+    this.#onQuiet();
+  }
+
   #onAnswer(socket: TLSSocket, i: number, chunk: Buffer): void {
     const head = chunk.toString('latin1', 0, 12);
-    if (head !== 'HTTP/1.1 200') this.#wrong ??= chunk.toString('latin1', 0, 400);
+    if (head !== 'HTTP/1.1 200') this.#wrong ??= `an answer was not 200: ${chunk.toString('latin1', 0, 400)}`;
     this.#answered += 1;
     this.#waiting -= 1;
     if (this.#running) this.#ask(socket, i);

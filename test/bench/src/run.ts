@@ -1,7 +1,7 @@
 // Bound tokens, Express over TLS keep-alive, 50 connections, tokens and connections warm: what protection costs. Bound to a
 // certificate, or with the argument `dpop` to a key, with proofs that were made before.
 // Each server is a process of its own, with one core where taskset is there; the clients have another. In every heat each is
-// started anew, warmed up and measured at once, since a second of rest already costs it a part of its speed; figures are medians.
+// started anew, warmed up and measured; figures are medians of all rounds.
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
@@ -15,7 +15,7 @@ const CONNECTIONS = 50;
 const TOKENS = 50;
 const HEATS = 5;
 const ROUNDS = 5;
-/** A server on one core gets faster for eight seconds; after two it answers about half of what it will. */
+/** A server on one core gets faster for eight seconds; in the second one it answers about four fifths of what it will. */
 const WARM_UP_MS = 10_000;
 const ROUND_MS = 1000;
 /** More than a server that judges them answers in a heat: each can be used once. */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { isRejection, reject, type Rejection } from '../rejection.ts';
+import { isRejection, nameOf, reject, type Rejection } from '../rejection.ts';
 import type { Awaitable, EpochSeconds } from '../request.ts';
 import type { Certificate } from './thumbprint.ts';
 import { isWithin, outsideValidity, type ParsedCertificate, parseCertificate } from './x509.ts';
@@ -134,7 +134,7 @@ async function findRevoked(
     try {
       answer = await isRevoked({ thumbprint, der, serialNumber, issuer, subject });
     } catch (error) {
-      return reject('unavailable.revocation', { detail: error instanceof Error ? error.name : typeof error });
+      return reject('unavailable.revocation', { detail: nameOf(error) });
     }
     if (answer === true) return reject('certificate.revoked', { detail: `serial number ${serialNumber}` });
     if (answer !== false) return reject('unavailable.revocation', { detail: 'neither true nor false' });

@@ -1,5 +1,5 @@
 import { sha256 } from '#crypto';
-import type { Rejection } from '../rejection.ts';
+import { nameOf, reject, type Rejection } from '../rejection.ts';
 import type { Awaitable, ProtectedResourceRequest } from '../request.ts';
 
 /** A certificate as far as the binding needs it. Some edges hand on only the hash. */
@@ -26,4 +26,18 @@ export interface CertificateSource {
 /** The certificate of these DER bytes. They are hashed as they are, never parsed. */
 export function certificateOf(der: Uint8Array): Certificate {
   return { thumbprint: sha256(der), der };
+}
+
+/** What the source says, a failure of it included: a promise that is never awaited must not end the process. */
+export function readCertificate(
+  source: CertificateSource | undefined,
+  request: ProtectedResourceRequest,
+): Awaitable<Certificate | Rejection | undefined> {
+  const failed = (error: unknown): Rejection => reject('unavailable.certificate', { detail: nameOf(error) });
+  try {
+    const certificate = source?.(request);
+    return certificate instanceof Promise ? certificate.catch(failed) : certificate;
+  } catch (error) {
+    return failed(error);
+  }
 }

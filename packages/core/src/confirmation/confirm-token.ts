@@ -120,6 +120,7 @@ function confirmEach(
   });
 }
 
+/** What is held with one verdict more; in audit mode some rejections count as lacking. */
 function heldWith(
   before: Held,
   verdict: ConfirmationHeld | Rejection,

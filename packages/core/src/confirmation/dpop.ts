@@ -2,7 +2,7 @@ import { equal, importKey, sha256 } from '#crypto';
 import type { PresentedToken } from '../access-token/extract.ts';
 import { type Fields, nonceFields } from '../challenge/refusal.ts';
 import type { ProofKeys, ReadyProofKey } from '../keys/proof-key.ts';
-import { isRejection, reject, type Rejection } from '../rejection.ts';
+import { isRejection, nameOf, reject, type Rejection } from '../rejection.ts';
 import type { ProofUse, ReplayStore } from '../replay/replay-store.ts';
 import { andThen, type Awaitable, type EpochSeconds, type ProtectedResourceRequest } from '../request.ts';
 import { slot } from '../slot.ts';
@@ -230,8 +230,7 @@ const SHORTER_MEMORY =
   'this resource stands inside of another that has the same store, and admits proofs for longer than that one remembers them: give both the same window, nonceReplacesIat and rotation';
 
 function firstUse(replay: ReplayStore, use: ProofUse): Awaitable<Rejection | undefined> {
-  const failed = (error: unknown): Rejection =>
-    reject('unavailable.replay', { detail: error instanceof Error ? error.name : typeof error });
+  const failed = (error: unknown): Rejection => reject('unavailable.replay', { detail: nameOf(error) });
   try {
     const first = replay.firstUse(use);
     return first === true ? undefined : Promise.resolve(first).then(verdictOf, failed);
